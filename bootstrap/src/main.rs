@@ -1,0 +1,2 @@
+//! The launcher: the static executable in front of every bundle.
+fn main() {}

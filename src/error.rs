@@ -1,0 +1,65 @@
+//! What can go wrong while packing, in the words the user reads.
+//!
+//! A [`Failure`] says what happened to what and why; the hint says what to type next. Modules make
+//! their own small error types and turn them into failures where the path or the name is known.
+
+use std::fmt;
+
+/// A mistake or a fault that ends the command: one sentence, its causes, and a way out.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+/// The result of anything that can end the command.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// A failure told by one sentence, without a full stop: what happened to what, and why.
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), cause: None, hint: None }
+    }
+
+    /// Adds the error that lies below.
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what the user can type or do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the user can type or do next.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// Names the thing that an error happened to, where the path or the name is known.
+pub trait Context<T> {
+    /// Turns the error into a failure with this sentence, keeping the error as its cause.
+    fn context(self, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::result::Result<T, E> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| Failure::new(message()).because(cause))
+    }
+}

@@ -1,0 +1,4 @@
+//! coil packs a Python application, its wheels and a relocatable CPython into one executable.
+
+pub mod error;
+pub mod tree;
