@@ -1,4 +1,5 @@
 //! coil packs a Python application, its wheels and a relocatable CPython into one executable.
 
 pub mod error;
+pub mod interpreter;
 pub mod tree;

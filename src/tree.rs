@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -115,7 +116,8 @@ impl Tree {
             above = directory.parent();
         }
         let below = format!("{path}/");
-        if let Some((name, there)) = self.nodes.range::<str, _>(below.as_str()..).next()
+        if let Some((name, there)) =
+            self.nodes.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded)).next()
             && name.starts_with(&below)
         {
             return Err(conflict(there));
