@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Damage;
 use super::digest::Digest;
 use super::path::TreePath;
 
@@ -18,7 +19,10 @@ pub const SCHEMA: u32 = 1;
 pub const LAYER_MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// The largest manifest that is read, in bytes: a bound for what a damaged file can make us allocate.
-pub const MAX_SIZE: u64 = 256 << 20;
+pub const MAX_SIZE: u64 = 64 << 20;
+
+/// What the launcher itself puts into an environment; nothing in a plan may be at or below these.
+const RESERVED: [&str; 5] = ["pyvenv.cfg", "run", ".launch", "bin/python", "bin/python3"];
 
 /// What a bundle is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,4 +171,248 @@ pub struct Source {
     pub layer: usize,
     /// The path in that layer.
     pub path: TreePath,
+}
+
+impl Manifest {
+    /// The canonical JSON of this manifest.
+    pub fn encode(&self) -> Vec<u8> {
+        // Through a `Value`, whose maps are sorted: field order in the source does not matter.
+        // Neither step can fail: there are no maps with keys that are not strings.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value.to_string().into_bytes()
+    }
+
+    /// Reads a manifest and checks every claim in it that does not need the layers themselves.
+    ///
+    /// `payload_size` is the length of the section `.coil.layers`.
+    pub fn parse(json: &[u8], payload_size: u64) -> Result<Self, Damage> {
+        let manifest: Manifest = serde_json::from_slice(json)
+            .map_err(|error| Damage::new(format!("its manifest cannot be read: {error}")))?;
+        manifest.check(payload_size).map_err(|what| Damage::new(format!("its manifest is wrong: {what}")))?;
+        Ok(manifest)
+    }
+
+    /// The total length of all layers when unpacked, in bytes.
+    pub fn unpacked_size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.unpacked_size).sum()
+    }
+
+    fn check(&self, payload_size: u64) -> Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("schema {} is not {SCHEMA}", self.schema));
+        }
+        self.check_layers(payload_size)?;
+        self.check_python()?;
+        self.check_plan()?;
+        if let Some(default) = &self.default
+            && !self.commands.contains_key(default)
+        {
+            return Err(format!("the default command {default:?} does not exist"));
+        }
+        if let Some(name) = self.commands.keys().find(|name| !is_command_name(name)) {
+            return Err(format!("{name:?} cannot be the name of a command"));
+        }
+        let strange = |name: &str| name.is_empty() || name.contains(['=', '\0']);
+        if let Some(name) = self.environment.variables.keys().find(|name| strange(name)) {
+            return Err(format!("{name:?} cannot be the name of a variable"));
+        }
+        let values = self.environment.variables.values();
+        let mut texts = values.chain(self.commands.values().flat_map(|command| &command.args));
+        if texts.any(|text| text.contains('\0')) {
+            return Err("a variable or an argument holds a NUL byte".into());
+        }
+        Ok(())
+    }
+
+    fn check_layers(&self, payload_size: u64) -> Result<(), String> {
+        let mut end = 0;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let name = &layer.name;
+            if (index == 0) != (layer.kind == LayerKind::Runtime) {
+                return Err("the first layer, and no other, is the runtime".into());
+            }
+            if layer.media_type != LAYER_MEDIA_TYPE {
+                return Err(format!("the layer {name:?} has the media type {:?}", layer.media_type));
+            }
+            let next = layer.offset.checked_add(layer.size).filter(|next| *next <= payload_size);
+            if layer.offset < end || layer.offset % super::sections::ALIGNMENT != 0 {
+                return Err(format!("the layer {name:?} is not where a layer can begin"));
+            }
+            end = next.ok_or_else(|| format!("the layer {name:?} goes past the end of the payload"))?;
+        }
+        // No sum of sizes that is computed later can overflow.
+        let total = self.layers.iter().try_fold(0u64, |sum, layer| sum.checked_add(layer.unpacked_size));
+        match total {
+            _ if self.layers.is_empty() => Err("it has no layers".into()),
+            None => Err("the layers are too large together".into()),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn check_python(&self) -> Result<(), String> {
+        let python = &self.python;
+        let files = [&python.executable, &python.loader];
+        if files.into_iter().chain(&python.search_path).any(|path| path.top() != "python") {
+            return Err("a path of the runtime is outside python/".into());
+        }
+        if python.search_path.is_empty() {
+            return Err("the runtime has no search path".into());
+        }
+        for slot in [python.loader_slot, python.search_path_slot] {
+            if slot.size == 0 || slot.size > 1 << 20 || slot.offset.checked_add(slot.size).is_none() {
+                return Err("a slot in the interpreter is impossible".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_plan(&self) -> Result<(), String> {
+        let plan = &self.environment;
+        for (path, source) in plan.links.iter().chain(&plan.scripts) {
+            let layer = self.layers.get(source.layer);
+            let layer = layer.ok_or_else(|| format!("{path} is in a layer that does not exist"))?;
+            if layer.kind == LayerKind::Runtime {
+                return Err(format!("{path} is linked into the runtime"));
+            }
+            if RESERVED.iter().any(|taken| **path == **taken || path.below(taken).is_some()) {
+                return Err(format!("{path} is not for a layer to provide"));
+            }
+            let mut above = path.parent();
+            while let Some(directory) = above {
+                if plan.links.contains_key(&directory) || plan.scripts.contains_key(&directory) {
+                    return Err(format!("{path} lies below {directory}, which is a link itself"));
+                }
+                above = directory.parent();
+            }
+            if plan.links.contains_key(path) && plan.scripts.contains_key(path) {
+                return Err(format!("{path} is a link and a script"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` can name a command: a file name that is no option and hides nothing.
+pub fn is_command_name(name: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    !name.is_empty() && name.len() <= 200 && !name.starts_with(['-', '.']) && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    fn layer(kind: LayerKind, offset: u64) -> Layer {
+        Layer {
+            kind,
+            name: "x".into(),
+            version: None,
+            media_type: LAYER_MEDIA_TYPE.into(),
+            digest: Digest::of(b"blob"),
+            size: 100,
+            diff_id: Digest::of(b"tar"),
+            unpacked_size: 1000,
+            offset,
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let slot = Slot { offset: 64, size: 4096 };
+        let source = |name: &str| Source { layer: 1, path: path(name) };
+        Manifest {
+            schema: SCHEMA,
+            name: "hello".into(),
+            version: Some("1.0".into()),
+            platform: Platform { os: "linux".into(), architecture: "amd64".into() },
+            python: Python {
+                implementation: "cpython".into(),
+                version: "3.12.1".into(),
+                abi: "cp312".into(),
+                magic: "cb0d0d0a".into(),
+                libc: "glibc-2.36".into(),
+                executable: path("python/bin/python3.12"),
+                loader: path("python/libc/ld-linux-x86-64.so.2"),
+                search_path: vec![path("python/lib")],
+                loader_slot: slot,
+                search_path_slot: slot,
+                site_packages: path("lib/python3.12/site-packages"),
+            },
+            layers: vec![layer(LayerKind::Runtime, 0), layer(LayerKind::App, 4096)],
+            commands: [("hello".into(), Command { script: path("app/hello.py"), args: vec![] })].into(),
+            default: Some("hello".into()),
+            environment: Environment {
+                variables: BTreeMap::new(),
+                links: [(path("app"), source("app"))].into(),
+                scripts: [(path("bin/hello"), source("venv/bin/hello"))].into(),
+            },
+            lock: None,
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Manifest)) -> String {
+        let mut bad = manifest();
+        change(&mut bad);
+        Manifest::parse(&bad.encode(), 8192).expect_err("the change went unnoticed").to_string()
+    }
+
+    #[test]
+    fn a_manifest_reads_back_what_was_written() {
+        let json = manifest().encode();
+        assert_eq!(Manifest::parse(&json, 8192), Ok(manifest()));
+        assert!(json.starts_with(br#"{"commands":{"hello":{"script":"app/hello.py"}},"default":"hello","#));
+    }
+
+    #[test]
+    fn every_cut_is_an_error_and_no_flipped_bit_panics() {
+        let json = manifest().encode();
+        for length in 0..json.len() {
+            assert!(Manifest::parse(&json[..length], 8192).is_err());
+        }
+        for bit in 0..json.len() * 8 {
+            let mut bad = json.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let _ = Manifest::parse(&bad, 8192);
+        }
+    }
+
+    #[test]
+    fn lying_offsets_and_sizes_are_refused() {
+        refused(|bad| bad.layers[1].size = u64::MAX);
+        refused(|bad| bad.layers[1].size = 5000);
+        refused(|bad| bad.layers[1].offset = 0);
+        refused(|bad| bad.layers[1].offset = 4097);
+        refused(|bad| bad.layers.iter_mut().for_each(|layer| layer.unpacked_size = u64::MAX));
+        refused(|bad| bad.python.loader_slot.size = u64::MAX);
+        refused(|bad| bad.python.search_path_slot.offset = u64::MAX);
+        refused(|bad| bad.layers.clear());
+        refused(|bad| bad.layers[1].kind = LayerKind::Runtime);
+    }
+
+    #[test]
+    fn a_plan_cannot_write_through_its_own_links_or_over_what_the_launcher_makes() {
+        let source = Source { layer: 1, path: path("app/x") };
+        let link = |name: &str| {
+            let (name, source) = (path(name), source.clone());
+            refused(move |bad| drop(bad.environment.links.insert(name, source)))
+        };
+        assert!(link("app/below").contains("is a link itself"));
+        link("bin/python");
+        link("run/hello");
+        link("pyvenv.cfg");
+        link("bin/hello");
+        refused(|bad| drop(bad.environment.links.insert(path("x"), Source { layer: 7, ..source.clone() })));
+    }
+
+    #[test]
+    fn a_command_that_could_be_mistaken_for_something_else_is_refused() {
+        refused(|bad| bad.default = Some("other".into()));
+        for name in ["", "-x", "a/b", "..", "a b", "a\0"] {
+            let command = Command { script: path("bin/x"), args: vec![] };
+            refused(|bad| drop(bad.commands.insert(name.into(), command)));
+        }
+    }
 }
