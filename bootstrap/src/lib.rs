@@ -1,7 +1,19 @@
 //! The format of a bundle and everything the launcher does with one.
 //!
-//! `format` is pure: bytes in, values out. Above it come the machine (`host`), the cache, unpacking,
-//! assembling an environment, and `launch`, which decides and then acts. The packer uses this crate's
-//! types; this crate knows nothing of the packer.
+//! `format` is pure: bytes in, values out. Above it come the opened `bundle`, the `cache`, `unpack`,
+//! the `environment`, and `launch`, which decides and then acts. The packer uses this crate's types;
+//! this crate knows nothing of the packer.
 
+pub mod builtins;
+pub mod bundle;
+pub mod cache;
+pub mod environment;
+pub mod error;
+pub mod first_start;
 pub mod format;
+pub mod host;
+pub mod launch;
+pub mod progress;
+pub mod record;
+pub mod unpack;
+pub mod verify;

@@ -1,0 +1,289 @@
+//! The cache: where layers and environments live on the machine that runs a bundle.
+//!
+//! ```text
+//! ROOT/layers/HEX/     an unpacked layer, named by its digest
+//! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest
+//! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
+//! ROOT/lock            held while unpacking, so that many first starts unpack once
+//! ```
+//!
+//! What the cache promises: a directory under `layers` or `envs` is complete, because it came there by
+//! one rename. Locks save work and guard clean-up; correctness never rests on one, so a file system
+//! that cannot lock costs speed only. Nothing here is valuable: the whole may be deleted at any time
+//! and the next start makes it again.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::StatVfsMountFlags;
+
+use crate::error::{Error, Result, reason};
+use crate::format::digest::Digest;
+use crate::format::manifest::Manifest;
+
+/// How long a start waits for another to finish unpacking before it does the work itself. A process
+/// that was stopped, not killed, keeps its lock.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory nobody can lock is taken for abandoned when it has not changed for this long.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// A place where the cache could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The cache's own directory.
+    pub root: PathBuf,
+    /// The nearest directory that must be there already: without it the candidate is none. A home
+    /// directory is never created.
+    pub needs: Option<PathBuf>,
+}
+
+/// A cache that can be written.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// The candidates for user `uid`, best first, judged by environment variables alone.
+///
+/// `COIL_CACHE` is an order and stands alone. Relative values are ignored, as the XDG Base Directory
+/// Specification asks.
+pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<Candidate> {
+    if let Some(root) = variable("COIL_CACHE").filter(|root| !root.as_os_str().is_empty()) {
+        return vec![Candidate { root, needs: None }];
+    }
+    let absolute = |name| variable(name).filter(|path: &PathBuf| path.is_absolute());
+    let mut list = Vec::with_capacity(5);
+    if let Some(base) = absolute("XDG_CACHE_HOME") {
+        list.push(Candidate { root: base.join("coil"), needs: None });
+    }
+    if let Some(home) = absolute("HOME") {
+        list.push(Candidate { root: home.join(".cache/coil"), needs: Some(home) });
+    }
+    for shared in ["/var/tmp", "/tmp", "/dev/shm"] {
+        let root = Path::new(shared).join(format!("coil-{uid}"));
+        list.push(Candidate { root, needs: Some(shared.into()) });
+    }
+    list
+}
+
+impl Candidate {
+    /// The environment's directory, if this candidate became the cache.
+    pub fn environment(&self, digest: &Digest) -> PathBuf {
+        self.root.join("envs").join(digest.hex())
+    }
+
+    /// Why `uid` must not use what is in this directory; `None` where it may.
+    ///
+    /// Somebody else who could write here could have planted anything.
+    pub fn distrust(&self, uid: u32) -> Option<String> {
+        match fs::metadata(&self.root) {
+            Ok(root) if root.uid() != uid && root.uid() != 0 => {
+                Some(format!("it belongs to user {}, not to user {uid}", root.uid()))
+            }
+            Ok(root) if root.mode() & 0o022 != 0 => Some("other users can write to it".into()),
+            Ok(_) => None,
+            Err(error) => Some(reason(&error)),
+        }
+    }
+
+    /// Makes this candidate the cache, creating it where it is missing; the error says why it cannot be.
+    pub fn prepare(&self, uid: u32, manifest: &Manifest) -> Result<Cache, String> {
+        self.check_name(manifest)?;
+        if let Some(needs) = &self.needs
+            && !needs.is_dir()
+        {
+            return Err(format!("{} does not exist", needs.display()));
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&self.root).map_err(|error| reason(&error))?;
+        if let Some(why) = self.distrust(uid) {
+            return Err(why);
+        }
+        self.check_file_system(manifest)?;
+        for name in ["layers", "envs", "tmp"] {
+            let path = self.root.join(name);
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| reason(&error))?;
+        }
+        let root = fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        Ok(Cache { root })
+    }
+
+    /// The path goes into a search path, a PT_INTERP and a `pyvenv.cfg`: not every path can.
+    fn check_name(&self, manifest: &Manifest) -> Result<(), String> {
+        let bytes = self.root.as_os_str().as_bytes();
+        if !self.root.is_absolute() {
+            return Err("it is not an absolute path".into());
+        }
+        if let Some(byte) = bytes.iter().find(|byte| matches!(byte, b':' | b'$' | b'\n' | b'\r')) {
+            return Err(format!("a cache's path cannot contain {:?}", char::from(*byte)));
+        }
+        // "/layers/", 64 digits and "/" before the path of the loader, and a final NUL.
+        let loader = bytes.len() + 74 + manifest.python.loader.len();
+        if loader as u64 > manifest.python.loader_slot.size {
+            return Err("its path is too long".into());
+        }
+        Ok(())
+    }
+
+    fn check_file_system(&self, manifest: &Manifest) -> Result<(), String> {
+        let Ok(system) = rustix::fs::statvfs(&self.root) else { return Ok(()) };
+        if system.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err("it is on a read-only file system".into());
+        }
+        if system.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+            return Err("programs cannot be executed there (it is mounted noexec)".into());
+        }
+        let layers = self.root.join("layers");
+        let there = |hex: String| fs::symlink_metadata(layers.join(hex)).is_ok();
+        let missing = manifest.layers.iter().filter(|layer| !there(layer.digest.hex()));
+        let needed: u64 = missing.map(|layer| layer.unpacked_size).sum();
+        let room = system.f_bavail.saturating_mul(system.f_frsize);
+        // Some file systems do not say (0 blocks in all); then writing has to find out.
+        if system.f_blocks > 0 && room < needed {
+            return Err(format!("{} MB are free and {} MB are needed", room >> 20, (needed >> 20) + 1));
+        }
+        Ok(())
+    }
+}
+
+impl Cache {
+    /// The cache's directory, without symbolic links where they could be resolved.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the layer with this digest is, once it has been unpacked.
+    pub fn layer(&self, digest: &Digest) -> PathBuf {
+        self.root.join("layers").join(digest.hex())
+    }
+
+    /// Where the environment of the manifest with this digest is, once it has been assembled.
+    pub fn environment(&self, digest: &Digest) -> PathBuf {
+        self.root.join("envs").join(digest.hex())
+    }
+
+    /// Waits until nobody else unpacks here. `None` after a while, or where locks cannot be had: then
+    /// the caller does work that somebody else may be doing too, and no harm comes of it.
+    pub fn lock(&self) -> Option<File> {
+        let file = File::options().create(true).append(true).open(self.root.join("lock")).ok()?;
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(TryLockError::Error(_)) => return None,
+                Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// A fresh directory of our own, removed with all that is in it when the value is dropped.
+    pub fn workspace(&self) -> Result<Workspace> {
+        let tmp = self.root.join("tmp");
+        for number in 0..10_000 {
+            let path = tmp.join(format!("{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(Error::at("create", &path)(error)),
+            }
+            // Until the lock is ours a sweeping process may take the directory for abandoned.
+            match File::open(&path) {
+                Ok(directory) => match directory.try_lock() {
+                    Err(TryLockError::WouldBlock) => continue,
+                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
+                    _ => continue,
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::at("open", &path)(error)),
+            }
+        }
+        Err(Error::at("create a directory in", &tmp)(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Removes what killed starts left behind. Whatever cannot be removed is left alone.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(directory) = File::open(&path) else { continue };
+            let abandoned = match directory.try_lock() {
+                Ok(()) => true,
+                Err(TryLockError::WouldBlock) => false,
+                Err(TryLockError::Error(_)) => is_old(&directory),
+            };
+            if abandoned {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
+
+    /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
+    ///
+    /// Where somebody else was quicker theirs stays, unless `replace` says that it is no good.
+    pub fn publish(&self, made: &Path, place: &Path, workspace: &Workspace, replace: bool) -> Result<()> {
+        if replace {
+            let name = place.file_name().unwrap_or_default().to_string_lossy();
+            let _ = fs::rename(place, workspace.path.join(format!("replaced-{name}")));
+        }
+        match fs::rename(made, place) {
+            Ok(()) => Ok(()),
+            Err(_) if place.is_dir() => Ok(()),
+            Err(error) => Err(Error::at("create", place)(error)),
+        }
+    }
+}
+
+fn is_old(directory: &File) -> bool {
+    let modified = directory.metadata().and_then(|metadata| metadata.modified()).ok();
+    let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
+    age.is_some_and(|age| age > ABANDONED)
+}
+
+/// A directory of our own inside the cache, on the same file system as what will be renamed out of it.
+#[derive(Debug)]
+pub struct Workspace {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Workspace {
+    /// A new empty directory in it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir(&path).map_err(Error::at("create", &path))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Gives every directory and file its full mode while it lives, whatever the user's umask; the app
+/// gets the user's umask back.
+pub struct OpenUmask(rustix::fs::Mode);
+
+impl OpenUmask {
+    /// Sets the umask to 022.
+    #[allow(clippy::new_without_default, reason = "it acts on the whole process: never by default")]
+    pub fn new() -> Self {
+        OpenUmask(rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022)))
+    }
+}
+
+impl Drop for OpenUmask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}

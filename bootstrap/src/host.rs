@@ -1,0 +1,65 @@
+//! What the launcher can know of the process it is and the machine it is on.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::cache::{self, Candidate};
+use crate::error::{Error, Result};
+
+/// The process as it was started.
+pub struct Host {
+    /// Its arguments, the first of which is what it was called.
+    pub args: Vec<OsString>,
+    /// The user it runs as.
+    pub uid: u32,
+    /// The absolute path of the bundle, for people and for the app.
+    pub bundle: Option<PathBuf>,
+}
+
+impl Host {
+    /// Looks around. Works without `/proc`.
+    pub fn observe() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        Host { args: env::args_os().collect(), uid, bundle: own_path() }
+    }
+
+    /// The last component of what the process was called.
+    pub fn called(&self) -> Option<&OsStr> {
+        Path::new(self.args.first()?).file_name()
+    }
+
+    /// Something to open that is the running file, even where its name has changed since.
+    pub fn own_file(&self) -> Result<PathBuf> {
+        let magic = Path::new("/proc/self/exe");
+        if fs::metadata(magic).is_ok() {
+            return Ok(magic.to_owned());
+        }
+        self.bundle.clone().ok_or(Error::NoBundle)
+    }
+
+    /// The directories that could be the cache.
+    pub fn cache_candidates(&self) -> Vec<Candidate> {
+        cache::candidates(|name| env::var_os(name).map(PathBuf::from), self.uid)
+    }
+}
+
+/// The path of the running executable: from `/proc`, else as the kernel was told (AT_EXECFN).
+fn own_path() -> Option<PathBuf> {
+    if let Ok(path) = fs::read_link("/proc/self/exe") {
+        let bytes = path.into_os_string().into_vec();
+        // The kernel's mark for a file whose name is gone.
+        let named = bytes.strip_suffix(b" (deleted)").unwrap_or(&bytes);
+        return Some(PathBuf::from(OsStr::from_bytes(named)));
+    }
+    let told = Path::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()));
+    if told.is_absolute() { Some(told.to_owned()) } else { Some(env::current_dir().ok()?.join(told)) }
+}
+
+/// Says one line on standard error; one that cannot be written is lost.
+pub fn complain(name: &OsStr, what: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{}: {what}", name.to_string_lossy());
+}

@@ -1,0 +1,238 @@
+//! From the start of the process to `execve`.
+//!
+//! First everything is decided (what the user asks for, which environment, which program with which
+//! arguments), then it is done. On a warm start that means: look at the cache directory, read the
+//! launch record, `execve`.
+
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use crate::builtins::{self, Builtin};
+use crate::bundle::Bundle;
+use crate::environment;
+use crate::error::{Error, Result};
+use crate::first_start;
+use crate::format::Damage;
+use crate::format::digest::Digest;
+use crate::format::stamp;
+use crate::host::{Host, complain};
+use crate::record::{Command, Record};
+
+/// Variables that would lead the interpreter to another standard library, or other modules. They are
+/// meant for the machine's Python and taken out of the app's environment, unless COIL_INHERIT is set.
+const FOREIGN: [&str; 6] = [
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONPLATLIBDIR",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONEXECUTABLE",
+    "__PYVENV_LAUNCHER__",
+];
+
+/// What the user asks for, before it is known whether that exists.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// One of the launcher's own commands.
+    Builtin(Builtin),
+    /// The command with this name.
+    Command(String),
+    /// The default command, unless a command has the name the bundle was called by (a symbolic link).
+    Default {
+        /// That name.
+        called: Option<String>,
+    },
+}
+
+/// A program and all it is started with.
+pub struct Exec {
+    program: PathBuf,
+    args: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+}
+
+/// Starts the app of the bundle whose stamp this is. Returns only if there is no app to become: the
+/// exit code.
+pub fn launch(stamp: &[u8]) -> i32 {
+    let host = Host::observe();
+    start(&host, stamp).unwrap_or_else(|error| {
+        complain(host.called().unwrap_or(OsStr::new("coil")), &error);
+        error.exit_code()
+    })
+}
+
+fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
+    let digest = stamp::read(stamp).ok_or(Error::NoPayload)?;
+    let wish = wish(host)?;
+    if let Wish::Builtin(builtin) = &wish
+        && !builtin.needs_environment()
+    {
+        return builtins::run(*builtin, &open_bundle(host, digest)?, host);
+    }
+    let mut broken = false;
+    if let Some(bytes) = find_record(host, &digest)
+        && let Some(record) = Record::parse(&bytes)
+    {
+        match become_app(&record, &wish, host) {
+            // Part of the cache is gone: it is unpacked again.
+            Error::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => broken = true,
+            error => return Err(error),
+        }
+    }
+    let bundle = open_bundle(host, digest)?;
+    let place = first_start::prepare(&bundle, host, broken)?;
+    let path = place.join(environment::RECORD);
+    let bytes = fs::read(&path).map_err(Error::at("read", &path))?;
+    let unreadable = || io::Error::other("it was written by another version of coil");
+    let record = Record::parse(&bytes).ok_or_else(|| Error::at("use", &path)(unreadable()))?;
+    Err(become_app(&record, &wish, host))
+}
+
+/// What the user asks for.
+fn wish(host: &Host) -> Result<Wish> {
+    if let Some(name) = env::var_os("COIL").filter(|name| !name.is_empty()) {
+        let name = name.to_string_lossy();
+        return Builtin::named(&name).map(Wish::Builtin).ok_or_else(|| Error::NoBuiltin(name.into()));
+    }
+    if let Some(name) = env::var_os("COIL_RUN").filter(|name| !name.is_empty()) {
+        return Ok(Wish::Command(name.to_string_lossy().into_owned()));
+    }
+    // The file's own name says nothing: a file called `flask` may hold an app that has a `flask` too.
+    let own = host.bundle.as_deref().and_then(Path::file_name);
+    let called = host.called().filter(|called| Some(*called) != own);
+    Ok(Wish::Default { called: called.and_then(OsStr::to_str).map(str::to_owned) })
+}
+
+/// The launch record of the environment, from the first cache that has it and can be trusted.
+fn find_record(host: &Host, digest: &Digest) -> Option<Vec<u8>> {
+    host.cache_candidates().into_iter().find_map(|candidate| {
+        let place = candidate.environment(digest);
+        let bytes = fs::read(place.join(environment::RECORD)).ok()?;
+        candidate.distrust(host.uid).is_none().then_some(bytes)
+    })
+}
+
+fn open_bundle(host: &Host, digest: Digest) -> Result<Bundle> {
+    let bundle = Bundle::open(&host.own_file()?)?;
+    if bundle.digest() != digest {
+        return Err(bundle.damaged(Damage::new("its manifest has another digest than its stamp")));
+    }
+    Ok(bundle)
+}
+
+/// Decides what to execute and executes it. Only an error comes back.
+fn become_app(record: &Record, wish: &Wish, host: &Host) -> Error {
+    match decide(record, wish, host) {
+        Ok(exec) => exec.run(),
+        Err(error) => error,
+    }
+}
+
+fn decide(record: &Record, wish: &Wish, host: &Host) -> Result<Exec> {
+    let users = host.args.get(1..).unwrap_or_default();
+    if let Wish::Builtin(_) = wish {
+        return Ok(interpreter(record, users, host));
+    }
+    let (command, users) = choose(record, wish, users)?;
+    let script = record.environment.join(command.script);
+    let mut args = Vec::with_capacity(2 + command.args.len() + users.len());
+    let program = if command.native {
+        script.clone()
+    } else {
+        args.push(record.environment.join("bin/python").into_os_string());
+        record.environment.join("run").join(command.name)
+    };
+    args.push(script.into_os_string());
+    args.extend(command.args.iter().map(|arg| arg.to_os_string()));
+    args.extend_from_slice(users);
+    Ok(Exec { program, args, variables: variables(record, host) })
+}
+
+/// The environment's interpreter itself, with the user's arguments.
+fn interpreter(record: &Record, users: &[OsString], host: &Host) -> Exec {
+    let program = record.environment.join("bin/python");
+    let mut args = vec![program.clone().into_os_string()];
+    args.extend_from_slice(users);
+    Exec { program, args, variables: variables(record, host) }
+}
+
+/// The command that is wished for, and the arguments that are left for it.
+fn choose<'r, 'a, 'u>(
+    record: &'r Record<'a>,
+    wish: &Wish,
+    users: &'u [OsString],
+) -> Result<(&'r Command<'a>, &'u [OsString])> {
+    let missing = |asked: Option<String>| Error::NoCommand {
+        asked,
+        known: record.commands.iter().map(|command| command.name.to_owned()).collect(),
+    };
+    let (asked, users) = match wish {
+        Wish::Command(name) => (Some(name.clone()), users),
+        Wish::Default { called: Some(name) } if record.command(name).is_some() => (Some(name.clone()), users),
+        _ => match (record.default, users.split_first()) {
+            (Some(default), _) => (Some(default.to_owned()), users),
+            (None, Some((first, rest))) => (Some(first.to_string_lossy().into_owned()), rest),
+            (None, None) => (None, users),
+        },
+    };
+    let command = asked.as_deref().and_then(|name| record.command(name));
+    command.map(|command| (command, users)).ok_or_else(|| missing(asked))
+}
+
+/// The app's environment variables: the user's, less what would mislead Python, with the environment
+/// in front on PATH as in any activated virtualenv.
+fn variables(record: &Record, host: &Host) -> Vec<(OsString, OsString)> {
+    let inherit = env::var_os("COIL_INHERIT").is_some_and(|value| !value.is_empty() && value != "0");
+    let ours = |name: &OsStr| {
+        ["COIL", "COIL_RUN", "COIL_BUNDLE", "VIRTUAL_ENV", "PATH"].iter().any(|our| name == *our)
+    };
+    let foreign = |name: &OsStr| !inherit && FOREIGN.iter().any(|foreign| name == *foreign);
+    let mut variables: Vec<_> = env::vars_os().filter(|(name, _)| !ours(name) && !foreign(name)).collect();
+    for (name, value) in &record.variables {
+        if !variables.iter().any(|(there, _)| there == name) {
+            variables.push((name.to_os_string(), value.to_os_string()));
+        }
+    }
+    let mut path = record.environment.join("bin").into_os_string();
+    path.push(":");
+    path.push(env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or("/usr/bin:/bin".into()));
+    variables.push(("PATH".into(), path));
+    variables.push(("VIRTUAL_ENV".into(), record.environment.into()));
+    if let Some(bundle) = &host.bundle {
+        variables.push(("COIL_BUNDLE".into(), bundle.into()));
+    }
+    variables
+}
+
+impl Exec {
+    /// Becomes the program. Comes back only with the reason why not.
+    fn run(self) -> Error {
+        let failed = |source| Error::Exec { program: self.program.clone(), source };
+        let variables = self.variables.into_iter().map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        });
+        let strings = |list: &mut dyn Iterator<Item = OsString>| -> Result<Vec<CString>, io::Error> {
+            list.map(|text| CString::new(text.into_vec()).map_err(io::Error::other)).collect()
+        };
+        let program = CString::new(self.program.as_os_str().as_bytes()).map_err(io::Error::other);
+        let (program, args, variables) =
+            match (program, strings(&mut self.args.into_iter()), strings(&mut variables.into_iter())) {
+                (Ok(program), Ok(args), Ok(variables)) => (program, args, variables),
+                (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return failed(error),
+            };
+        let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+            list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (args, variables) = (pointers(&args), pointers(&variables));
+        // SAFETY: both arrays end with a null pointer and point to NUL-terminated strings that are
+        // owned by vectors still alive here; execve only reads them.
+        unsafe { libc::execve(program.as_ptr(), args.as_ptr(), variables.as_ptr()) };
+        failed(io::Error::last_os_error())
+    }
+}

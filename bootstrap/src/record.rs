@@ -1,0 +1,151 @@
+//! The launch record: all that a warm start has to know, in one small file of the environment.
+//!
+//! The manifest says the same and more, but it is JSON and part of the payload; a warm start reads
+//! neither. The record is written when an environment is assembled and read by the same launcher, so
+//! its form may change with any version: one that cannot be read counts as missing.
+//!
+//! ```text
+//! "coil launch 1"  environment's path  default command or ""
+//! count of commands, each: name  "python" or "native"  script  count of arguments, each: argument
+//! count of variables, each: name  value
+//! ```
+//! Every field ends with a NUL byte.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const MAGIC: &[u8] = b"coil launch 1";
+
+/// A launch record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The absolute path of the environment it was written for.
+    pub environment: &'a Path,
+    /// The command that runs when none is named.
+    pub default: Option<&'a str>,
+    /// All commands, sorted by name.
+    pub commands: Vec<Command<'a>>,
+    /// Defaults of environment variables.
+    pub variables: Vec<(&'a OsStr, &'a OsStr)>,
+}
+
+/// One command of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether the script is a program by itself and not a Python file.
+    pub native: bool,
+    /// The script's path in the environment.
+    pub script: &'a str,
+    /// Arguments before the user's.
+    pub args: Vec<&'a OsStr>,
+}
+
+impl<'a> Record<'a> {
+    /// The bytes of this record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut field = |field: &[u8]| {
+            bytes.extend(field);
+            bytes.push(0);
+        };
+        field(MAGIC);
+        field(self.environment.as_os_str().as_bytes());
+        field(self.default.unwrap_or("").as_bytes());
+        field(self.commands.len().to_string().as_bytes());
+        for command in &self.commands {
+            field(command.name.as_bytes());
+            field(if command.native { b"native" } else { b"python" });
+            field(command.script.as_bytes());
+            field(command.args.len().to_string().as_bytes());
+            command.args.iter().for_each(|arg| field(arg.as_bytes()));
+        }
+        field(self.variables.len().to_string().as_bytes());
+        for (name, value) in &self.variables {
+            field(name.as_bytes());
+            field(value.as_bytes());
+        }
+        bytes
+    }
+
+    /// Reads a record; `None` for anything that is not a whole one.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.next()? != MAGIC {
+            return None;
+        }
+        let environment = Path::new(OsStr::from_bytes(fields.next()?));
+        let default = Some(fields.text()?).filter(|name| !name.is_empty());
+        let mut commands = Vec::new();
+        for _ in 0..fields.count()? {
+            let (name, kind, script) = (fields.text()?, fields.text()?, fields.text()?);
+            let args = (0..fields.count()?).map(|_| fields.next().map(OsStr::from_bytes));
+            commands.push(Command {
+                name,
+                native: kind == "native",
+                script,
+                args: args.collect::<Option<_>>()?,
+            });
+        }
+        let mut variables = Vec::new();
+        for _ in 0..fields.count()? {
+            variables.push((OsStr::from_bytes(fields.next()?), OsStr::from_bytes(fields.next()?)));
+        }
+        fields.0.is_empty().then_some(Record { environment, default, commands, variables })
+    }
+
+    /// The command with this name.
+    pub fn command(&self, name: &str) -> Option<&Command<'a>> {
+        self.commands.iter().find(|command| command.name == name)
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|byte| *byte == 0)?;
+        let field = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        Some(field)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.next()?).ok()
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        self.text()?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back_and_none_of_its_beginnings_does() {
+        let record = Record {
+            environment: Path::new("/cache/envs/x"),
+            default: None,
+            commands: vec![
+                Command { name: "manage", native: false, script: "app/manage.py", args: vec![] },
+                Command {
+                    name: "web",
+                    native: true,
+                    script: "bin/web",
+                    args: vec!["-b".as_ref(), "".as_ref()],
+                },
+            ],
+            variables: vec![("A".as_ref(), OsStr::from_bytes(b"\xff"))],
+        };
+        let bytes = record.encode();
+        assert_eq!(Record::parse(&bytes), Some(record));
+        for length in 0..bytes.len() {
+            assert_eq!(Record::parse(&bytes[..length]), None);
+        }
+        assert_eq!(Record::parse(b"coil launch 1\0/e\0\0999999999999\0"), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! Unpacking: layers become directories, on all cores.
+//!
+//! Frames are decoded into memory (4 MiB at a time) and written straight into files. While some
+//! threads do that others hash the blobs; nothing unpacked may be used before [`unpack`] has returned
+//! without an error, because only then is every digest known to be right. It writes below the target
+//! directories and nowhere else: paths are checked, files are only ever created anew, and symbolic
+//! links are made when everything else is there, so that nothing can be written through one.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use sha2::{Digest as _, Sha256};
+use zstd::bulk::Decompressor;
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::format::Damage;
+use crate::format::digest::Digest;
+use crate::format::frames::{Frame, MAX_FRAME};
+use crate::format::manifest::Layer;
+use crate::format::path::TreePath;
+use crate::format::tar::{self, Entry, Kind};
+
+/// More threads than this gain little, and each holds two frames in memory.
+const MAX_THREADS: usize = 8;
+
+/// How much of a blob is hashed between two looks at whether to go on, in bytes.
+const HASH_STEP: usize = 1 << 20;
+
+/// Unpacks each layer into the directory beside it, which must exist and be empty.
+///
+/// `progress` is called now and then, from any thread, with the bytes unpacked so far.
+pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    let mut work = Vec::with_capacity(layers.len());
+    for (layer, target) in layers {
+        work.push(LayerWork { layer, target, frames: bundle.frames(layer)?, links: Mutex::default() });
+    }
+    let tasks = work.iter().map(|work| work.frames.len() + 1).sum();
+    let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS).min(tasks);
+    let unpacking = Unpacking {
+        bundle,
+        layers: &work,
+        queue: Mutex::default(),
+        stopped: AtomicBool::new(false),
+        unpacked: AtomicU64::new(0),
+        progress,
+    };
+    let first_error = thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, || unpacking.run()).ok();
+        // Where no more threads can be had (a limit on processes), this one does it all.
+        let others: Vec<_> = (1..threads).map_while(spawn).collect();
+        let mut result = unpacking.run();
+        for other in others {
+            let theirs = other.join().unwrap_or(Ok(()));
+            result = result.and(theirs);
+        }
+        result
+    });
+    first_error?;
+    work.iter().try_for_each(LayerWork::make_links)
+}
+
+/// One layer on its way.
+struct LayerWork<'a> {
+    layer: &'a Layer,
+    target: &'a Path,
+    frames: Vec<Frame>,
+    links: Mutex<Vec<(TreePath, String)>>,
+}
+
+/// What all threads share.
+struct Unpacking<'a> {
+    bundle: &'a Bundle,
+    layers: &'a [LayerWork<'a>],
+    queue: Mutex<Queue>,
+    stopped: AtomicBool,
+    unpacked: AtomicU64,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What is still to be done: hashes first (they are the longest single pieces), then frames in order.
+#[derive(Default)]
+struct Queue {
+    hashed: usize,
+    layer: usize,
+    frame: usize,
+    parts: VecDeque<Part>,
+}
+
+/// A frame that holds nothing but a piece of one large file.
+struct Part {
+    layer: usize,
+    frame: Frame,
+    file: Arc<File>,
+    offset: u64,
+    length: usize,
+}
+
+enum Task {
+    Hash(usize),
+    Part(Part),
+    /// A frame that begins with an entry, not decoded yet.
+    Frame(usize, Frame),
+    /// The same, decoded already, because whether the frames after it belong to it had to be known.
+    Decoded(usize, Frame),
+}
+
+/// Buffers that a thread uses again and again.
+struct Buffers {
+    decompressor: Decompressor<'static>,
+    compressed: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+impl Unpacking<'_> {
+    fn run(&self) -> Result<()> {
+        let decompressor = Decompressor::new().map_err(Error::at("decode", self.bundle.path()))?;
+        let mut buffers = Buffers { decompressor, compressed: Vec::new(), decoded: Vec::new() };
+        let result = self.work(&mut buffers);
+        if result.is_err() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn work(&self, buffers: &mut Buffers) -> Result<()> {
+        while !self.stopped.load(Ordering::Relaxed) {
+            let Some(task) = self.next(buffers)? else { return Ok(()) };
+            match task {
+                Task::Hash(layer) => self.hash(self.layers[layer].layer)?,
+                Task::Part(part) => {
+                    self.decode(part.layer, part.frame, buffers)?;
+                    self.write_part(&part, &buffers.decoded)?;
+                    self.advance(part.frame);
+                }
+                Task::Frame(layer, frame) => {
+                    self.decode(layer, frame, buffers)?;
+                    self.write_entries(layer, &buffers.decoded)?;
+                    self.advance(frame);
+                }
+                Task::Decoded(layer, frame) => {
+                    self.write_entries(layer, &buffers.decoded)?;
+                    self.advance(frame);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next task.
+    ///
+    /// An entry longer than a frame begins a full frame and goes on alone through the following ones.
+    /// So only a full frame has to be looked into before it is known whether the next begins with an
+    /// entry; that happens here, under the lock, once for every large file.
+    fn next(&self, buffers: &mut Buffers) -> Result<Option<Task>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.hashed < self.layers.len() {
+            queue.hashed += 1;
+            return Ok(Some(Task::Hash(queue.hashed - 1)));
+        }
+        if let Some(part) = queue.parts.pop_front() {
+            return Ok(Some(Task::Part(part)));
+        }
+        while let Some(work) = self.layers.get(queue.layer) {
+            let Some(frame) = work.frames.get(queue.frame).copied() else {
+                queue.layer += 1;
+                queue.frame = 0;
+                continue;
+            };
+            queue.frame += 1;
+            let layer = queue.layer;
+            if u64::from(frame.decompressed) < MAX_FRAME {
+                return Ok(Some(Task::Frame(layer, frame)));
+            }
+            self.decode(layer, frame, buffers)?;
+            if self.begin_large_file(&mut queue, &buffers.decoded)? {
+                self.advance(frame);
+                return self.next_after(queue);
+            }
+            return Ok(Some(Task::Decoded(layer, frame)));
+        }
+        Ok(None)
+    }
+
+    /// The first piece of a large file that was just begun.
+    fn next_after(&self, mut queue: std::sync::MutexGuard<'_, Queue>) -> Result<Option<Task>> {
+        Ok(queue.parts.pop_front().map(Task::Part))
+    }
+
+    /// If the decoded frame begins an entry that is longer than itself, creates that file, writes its
+    /// first piece and queues the frames that hold the others.
+    fn begin_large_file(&self, queue: &mut Queue, decoded: &[u8]) -> Result<bool> {
+        let mut rest = decoded;
+        let entry = Entry::read(&mut rest).map_err(|error| self.unreadable(error))?;
+        let Some(Entry { path, kind: Kind::File { size, executable } }) = entry else { return Ok(false) };
+        if size <= rest.len() as u64 {
+            return Ok(false);
+        }
+        let work = &self.layers[queue.layer];
+        let path = work.target.join(path);
+        let file = Arc::new(create_file(&path, executable)?);
+        file.write_all_at(rest, 0).map_err(Error::at("write", &path))?;
+        let mut offset = rest.len() as u64;
+        while offset < size {
+            let frame = work.frames.get(queue.frame).copied();
+            let frame = frame.ok_or_else(|| self.damaged("a layer ends inside a file"))?;
+            queue.frame += 1;
+            let length = (size - offset).min(u64::from(frame.decompressed));
+            let padding = if offset + length == size { tar::padding(size) as u64 } else { 0 };
+            if length + padding != u64::from(frame.decompressed) {
+                return Err(self.damaged("a large file in a layer is cut in the wrong places"));
+            }
+            let (layer, file) = (queue.layer, Arc::clone(&file));
+            queue.parts.push_back(Part { layer, frame, file, offset, length: length as usize });
+            offset += length;
+        }
+        Ok(true)
+    }
+
+    fn write_part(&self, part: &Part, decoded: &[u8]) -> Result<()> {
+        let target = self.layers[part.layer].target;
+        part.file.write_all_at(&decoded[..part.length], part.offset).map_err(Error::at("write below", target))
+    }
+
+    /// Writes every entry of a frame that holds whole entries.
+    fn write_entries(&self, layer: usize, decoded: &[u8]) -> Result<()> {
+        let work = &self.layers[layer];
+        let mut rest = decoded;
+        while let Some(Entry { path, kind }) =
+            Entry::read(&mut rest).map_err(|error| self.unreadable(error))?
+        {
+            let target = work.target.join(&path);
+            match kind {
+                Kind::Directory => match fs::create_dir(&target) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => create_directories(&target)?,
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(Error::at("create", &target)(error));
+                    }
+                    _ => {}
+                },
+                Kind::Symlink(link) => {
+                    work.links.lock().unwrap_or_else(PoisonError::into_inner).push((path, link));
+                }
+                Kind::File { size, executable } => {
+                    let end = usize::try_from(size)
+                        .ok()
+                        .and_then(|size| size.checked_add(tar::padding(size as u64)));
+                    let content = end.and_then(|end| rest.split_at_checked(end));
+                    let (content, after) =
+                        content.ok_or_else(|| self.damaged("a file in a layer goes past its frame"))?;
+                    let mut file = create_file(&target, executable)?;
+                    file.write_all(&content[..size as usize]).map_err(Error::at("write", &target))?;
+                    rest = after;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, layer: usize, frame: Frame, buffers: &mut Buffers) -> Result<()> {
+        let layer = self.layers[layer].layer;
+        buffers.compressed.resize(frame.compressed as usize, 0);
+        self.bundle.read_layer(layer, frame.offset, &mut buffers.compressed)?;
+        buffers.decoded.clear();
+        buffers.decoded.reserve(frame.decompressed as usize);
+        let decoded = buffers.decompressor.decompress_to_buffer(&buffers.compressed, &mut buffers.decoded);
+        match decoded {
+            Ok(length) if length == frame.decompressed as usize => Ok(()),
+            _ => Err(self.damaged(&format!("the layer {} cannot be decoded", layer.name))),
+        }
+    }
+
+    fn hash(&self, layer: &Layer) -> Result<()> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; HASH_STEP.min(layer.size as usize)];
+        let mut offset = 0;
+        while offset < layer.size && !self.stopped.load(Ordering::Relaxed) {
+            let step = (layer.size - offset).min(HASH_STEP as u64) as usize;
+            self.bundle.read_layer(layer, offset, &mut buffer[..step])?;
+            hasher.update(&buffer[..step]);
+            offset += step as u64;
+        }
+        if offset == layer.size && Digest::from_bytes(hasher.finalize().into()) != layer.digest {
+            return Err(self.damaged(&format!("the layer {} has another digest than it should", layer.name)));
+        }
+        Ok(())
+    }
+
+    fn advance(&self, frame: Frame) {
+        let length = u64::from(frame.decompressed);
+        let before = self.unpacked.fetch_add(length, Ordering::Relaxed);
+        (self.progress)(before + length);
+    }
+
+    fn unreadable(&self, error: io::Error) -> Error {
+        match error.downcast::<Damage>() {
+            Ok(damage) => self.bundle.damaged(damage),
+            Err(_) => self.damaged("a layer ends inside an entry"),
+        }
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        self.bundle.damaged(Damage::new(what))
+    }
+}
+
+impl LayerWork<'_> {
+    fn make_links(&self) -> Result<()> {
+        for (path, link) in self.links.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let target = self.target.join(&path);
+            let made = symlink(&link, &target);
+            let missing = matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound);
+            if missing && let Some(parent) = target.parent() {
+                create_directories(parent)?;
+                symlink(&link, &target).map_err(Error::at("create", &target))?;
+            } else {
+                made.map_err(Error::at("create", &target))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Creates a file that is not there yet, with the directories above it where another thread has not
+/// come to them.
+fn create_file(path: &Path, executable: bool) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(if executable { 0o755 } else { 0o644 });
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                create_directories(parent)?;
+            }
+            options.open(path)
+        }
+        opened => opened,
+    }
+    .map_err(Error::at("create", path))
+}
+
+fn create_directories(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::at("create", path))
+}
