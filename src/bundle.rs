@@ -1,0 +1,153 @@
+//! Writing a bundle: the launcher's ELF file with the manifest and the layers as sections.
+//!
+//! Nothing of the launcher moves. Its bytes come first, then the two sections, then a new section name
+//! table and a new section header table, which the ELF header is made to point to. Layers are copied
+//! from file to file by the kernel and never held in memory.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::Manifest;
+use coil_bootstrap::format::sections::{ALIGNMENT, LAYERS, MANIFEST};
+use coil_bootstrap::format::stamp;
+use object::elf::{FileHeader64, SHT_PROGBITS, SectionFlags, SectionHeader64};
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{LittleEndian, U16, U32, U64, pod};
+
+use crate::error::{Context, Failure, Result};
+
+type Header = FileHeader64<LittleEndian>;
+type Section = SectionHeader64<LittleEndian>;
+
+const E: LittleEndian = LittleEndian;
+
+/// Where the next blob of `size` bytes begins after `end`, in the section `.coil.layers`.
+pub fn align(end: u64) -> u64 {
+    end.next_multiple_of(ALIGNMENT)
+}
+
+/// Writes the bundle to `out`, complete or not at all. `blobs` are the files of the manifest's layers.
+pub fn write(out: &Path, launcher: &[u8], manifest: &Manifest, blobs: &[PathBuf]) -> Result<()> {
+    let cannot = || format!("cannot write {}", out.display());
+    if out.is_dir() {
+        let message = format!("{} is a directory", out.display());
+        return Err(Failure::new(message).hint("name a file with -o"));
+    }
+    let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    let temporary = builder.prefix(".coil-").permissions(std::fs::Permissions::from_mode(0o777));
+    let mut file = temporary.tempfile_in(directory).context(cannot)?;
+    write_to(file.as_file_mut(), launcher, manifest, blobs).context(cannot)?;
+    file.persist(out).map(drop).map_err(|error| error.error).context(cannot)
+}
+
+fn write_to(file: &mut File, launcher: &[u8], manifest: &Manifest, blobs: &[PathBuf]) -> io::Result<()> {
+    let json = manifest.encode();
+    let mut elf = Launcher::parse(launcher).map_err(io::Error::other)?;
+    let mut bytes = launcher.to_vec();
+    bytes[elf.stamp..elf.stamp + stamp::SIZE].copy_from_slice(&stamp::of(&Digest::of(&json)));
+    file.write_all(&bytes)?;
+
+    let manifest_at = pad(file, 8)?;
+    file.write_all(&json)?;
+    elf.add(MANIFEST, manifest_at, json.len() as u64, 1);
+
+    let layers_at = pad(file, ALIGNMENT)?;
+    for (layer, blob) in manifest.layers.iter().zip(blobs) {
+        file.seek(SeekFrom::Start(layers_at + layer.offset))?;
+        // Copied by the kernel, by reference where the file system can.
+        let copied = io::copy(&mut File::open(blob)?, file)?;
+        if copied != layer.size {
+            return Err(io::Error::other(format!("{} has changed its length", blob.display())));
+        }
+    }
+    let layers_end = file.stream_position()?;
+    elf.add(LAYERS, layers_at, layers_end - layers_at, ALIGNMENT);
+
+    let names_at = file.stream_position()?;
+    file.write_all(&elf.names)?;
+    let table_at = pad(file, 8)?;
+    file.write_all(&elf.table(names_at))?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(pod::bytes_of(&elf.header(table_at)))
+}
+
+/// Goes on to the next multiple of `alignment` and returns it.
+fn pad(file: &mut File, alignment: u64) -> io::Result<u64> {
+    let end = file.stream_position()?;
+    file.seek(SeekFrom::Start(end.next_multiple_of(alignment)))
+}
+
+/// The parts of the launcher that change.
+struct Launcher {
+    header: Header,
+    sections: Vec<Section>,
+    names: Vec<u8>,
+    /// Which section `names` is.
+    names_index: usize,
+    /// The file offset of the stamp.
+    stamp: usize,
+}
+
+impl Launcher {
+    fn parse(data: &[u8]) -> Result<Self, &'static str> {
+        let unreadable = "the launcher inside coil is not the ELF file it should be";
+        let header = Header::parse(data).map_err(|_| unreadable)?;
+        let sections = header.sections(E, data).map_err(|_| unreadable)?;
+        let index = header.section_strings_index(E, data).map_err(|_| unreadable)?;
+        let names = sections.section(index).and_then(|section| section.data(E, data));
+        let names = names.map_err(|_| unreadable)?;
+        let (_, stamp) = sections.section_by_name(E, stamp::SECTION.as_bytes()).ok_or(unreadable)?;
+        let (stamp_at, size) = stamp.file_range(E).ok_or(unreadable)?;
+        let stamp_at = usize::try_from(stamp_at).map_err(|_| unreadable)?;
+        if size != stamp::SIZE as u64 || data.get(stamp_at..stamp_at + stamp::SIZE).is_none() {
+            return Err(unreadable);
+        }
+        Ok(Launcher {
+            header: *header,
+            sections: sections.iter().copied().collect(),
+            names: names.to_vec(),
+            names_index: index.0,
+            stamp: stamp_at,
+        })
+    }
+
+    fn add(&mut self, name: &str, offset: u64, size: u64, alignment: u64) {
+        let name_at = self.names.len() as u32;
+        self.names.extend(name.bytes());
+        self.names.push(0);
+        self.sections.push(Section {
+            sh_name: U32::new(E, name_at),
+            sh_type: U32::new(E, SHT_PROGBITS),
+            sh_flags: U64::new(E, SectionFlags(0)),
+            sh_addr: U64::new(E, 0),
+            sh_offset: U64::new(E, offset),
+            sh_size: U64::new(E, size),
+            sh_link: U32::new(E, 0),
+            sh_info: U32::new(E, 0),
+            sh_addralign: U64::new(E, alignment),
+            sh_entsize: U64::new(E, 0),
+        });
+    }
+
+    /// The section header table, with the name table at `names_at`.
+    fn table(&self, names_at: u64) -> Vec<u8> {
+        let mut sections = self.sections.clone();
+        if let Some(names) = sections.get_mut(self.names_index) {
+            names.sh_offset = U64::new(E, names_at);
+            names.sh_size = U64::new(E, self.names.len() as u64);
+        }
+        pod::bytes_of_slice(&sections).to_vec()
+    }
+
+    /// The ELF header, with the section header table at `table_at`.
+    fn header(&self, table_at: u64) -> Header {
+        let mut header = self.header;
+        header.e_shoff = U64::new(E, table_at);
+        header.e_shnum = U16::new(E, self.sections.len() as u16);
+        header
+    }
+}

@@ -1,0 +1,315 @@
+//! Writing a layer: a tree becomes a blob, its digest and its diff_id in one pass.
+//!
+//! The blob depends on the tree's paths, contents and exec bits and on nothing else: not on the number
+//! of cores, which only decides how many frames are compressed at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::frames::{self, MAX_FRAME};
+use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::tar::{self, Entry, Kind};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zstd::bulk::Compressor;
+
+use crate::tree::{Content, Node, Tree};
+
+/// The compression level where the user names none.
+pub const DEFAULT_LEVEL: i32 = 9;
+
+/// What is known of a blob once it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// The SHA-256 of the blob.
+    pub digest: Digest,
+    /// The length of the blob in bytes.
+    pub size: u64,
+    /// The SHA-256 of the uncompressed tar archive.
+    pub diff_id: Digest,
+    /// The length of the uncompressed tar archive in bytes.
+    pub unpacked_size: u64,
+}
+
+/// Writes `tree` to `sink` as a layer, compressed at `level` (1 to 22).
+///
+/// Fails as reading the tree's contents or writing the sink fails. At most a few frames a core are in
+/// memory at a time, whatever the size of the tree.
+pub fn write(tree: &Tree, level: i32, sink: &mut dyn Write) -> io::Result<Blob> {
+    let threads = thread::available_parallelism().map_or(1, |n| n.get());
+    let (jobs, queue) = channel::<Job>();
+    let queue = Mutex::new(queue);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| compress(&queue, level));
+        }
+        let pipeline = Pipeline { jobs, waiting: VecDeque::new(), limit: 2 * threads };
+        let mut writer = Writer::new(pipeline, sink);
+        write_entries(tree, &mut writer)?;
+        writer.finish()
+    })
+}
+
+fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
+    for (path, item) in entries(tree) {
+        let Some(node) = item else {
+            writer.entry(&Entry { path, kind: Kind::Directory }, 0, &mut io::empty())?;
+            continue;
+        };
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", node.origin));
+        if let Content::Symlink(target) = &node.content {
+            let entry = Entry { path, kind: Kind::Symlink(target.clone()) };
+            writer.entry(&entry, 0, &mut io::empty())?;
+        } else if let Some((size, mut reader)) = node.content.open().map_err(named)? {
+            let entry = Entry { path, kind: Kind::File { size, executable: node.executable } };
+            writer.entry(&entry, size, &mut reader).map_err(named)?;
+        }
+    }
+    Ok(())
+}
+
+/// All entries sorted by path, with the directories above every node: `None` for a directory.
+fn entries(tree: &Tree) -> Vec<(TreePath, Option<&Node>)> {
+    let mut directories = BTreeSet::new();
+    for (path, _) in tree.iter() {
+        let mut above = path.parent();
+        while let Some(directory) = above {
+            above = directory.parent();
+            if !directories.insert(directory) {
+                break;
+            }
+        }
+    }
+    let directories = directories.into_iter().map(|path| (path, None));
+    let mut all: Vec<_> =
+        tree.iter().map(|(path, node)| (path.clone(), Some(node))).chain(directories).collect();
+    all.sort_by(|one, two| one.0.cmp(&two.0));
+    all
+}
+
+/// A frame to be compressed, and where the result goes.
+struct Job {
+    frame: Vec<u8>,
+    result: SyncSender<io::Result<(Vec<u8>, u32)>>,
+}
+
+fn compress(queue: &Mutex<Receiver<Job>>, level: i32) {
+    let mut compressor = Compressor::new(level);
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { frame, result }) = job else { return };
+        let compressed = match &mut compressor {
+            Ok(compressor) => compressor.compress(&frame).map(|bytes| (bytes, frame.len() as u32)),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        // Nobody waits any more when writing has failed.
+        let _ = result.send(compressed);
+    }
+}
+
+/// Frames on their way through the threads, in order.
+struct Pipeline {
+    jobs: Sender<Job>,
+    waiting: VecDeque<Receiver<io::Result<(Vec<u8>, u32)>>>,
+    limit: usize,
+}
+
+/// Cuts entries into frames and puts the compressed frames into the sink.
+struct Writer<'a> {
+    pipeline: Pipeline,
+    sink: &'a mut dyn Write,
+    frame: Vec<u8>,
+    frames: Vec<(u32, u32)>,
+    digest: Sha256,
+    size: u64,
+    diff_id: Sha256,
+    unpacked_size: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(pipeline: Pipeline, sink: &'a mut dyn Write) -> Self {
+        Writer {
+            pipeline,
+            sink,
+            frame: Vec::new(),
+            frames: Vec::new(),
+            digest: Sha256::new(),
+            size: 0,
+            diff_id: Sha256::new(),
+            unpacked_size: 0,
+        }
+    }
+
+    /// Adds an entry and its content. One that does not fit into what is left of a frame begins the next;
+    /// one that does not fit into a whole frame fills as many as it needs, alone.
+    fn entry(&mut self, entry: &Entry, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        let header = entry.encode();
+        let padding = tar::padding(size);
+        let total = header.len() as u64 + size + padding as u64;
+        if self.frame.len() as u64 + total > MAX_FRAME {
+            self.end_frame()?;
+        }
+        self.frame.extend(header);
+        let mut left = size;
+        while left > 0 {
+            let room = (MAX_FRAME - self.frame.len() as u64).min(left);
+            let read = content.take(room).read_to_end(&mut self.frame)? as u64;
+            if read < room {
+                return Err(io::Error::other("the file became shorter while it was read"));
+            }
+            left -= read;
+            if left > 0 {
+                self.end_frame()?;
+            }
+        }
+        if content.read(&mut [0])? > 0 {
+            return Err(io::Error::other("the file became longer while it was read"));
+        }
+        // Frames are whole blocks long, so the last piece has room for its padding.
+        self.frame.resize(self.frame.len() + padding, 0);
+        if total > MAX_FRAME { self.end_frame() } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> io::Result<Blob> {
+        self.end_frame()?;
+        self.frame.extend(tar::END);
+        self.end_frame()?;
+        while !self.pipeline.waiting.is_empty() {
+            self.take_result()?;
+        }
+        let index = frames::encode(&self.frames);
+        self.put(&index)?;
+        Ok(Blob {
+            digest: Digest::from_bytes(self.digest.finalize().into()),
+            size: self.size,
+            diff_id: Digest::from_bytes(self.diff_id.finalize().into()),
+            unpacked_size: self.unpacked_size,
+        })
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let frame = std::mem::take(&mut self.frame);
+        self.diff_id.update(&frame);
+        self.unpacked_size += frame.len() as u64;
+        let (result, waiting) = sync_channel(1);
+        let gone = |_| io::Error::other("the compressing threads are gone");
+        self.pipeline.jobs.send(Job { frame, result }).map_err(gone)?;
+        self.pipeline.waiting.push_back(waiting);
+        if self.pipeline.waiting.len() > self.pipeline.limit { self.take_result() } else { Ok(()) }
+    }
+
+    fn take_result(&mut self) -> io::Result<()> {
+        let Some(waiting) = self.pipeline.waiting.pop_front() else { return Ok(()) };
+        let gone = |_| io::Error::other("the compressing threads are gone");
+        let (bytes, decompressed) = waiting.recv().map_err(gone)??;
+        self.frames.push((bytes.len() as u32, decompressed));
+        self.put(&bytes)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.size += bytes.len() as u64;
+        self.sink.write_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, Vec<u8>)]) -> Tree {
+        let mut tree = Tree::new();
+        for (path, bytes) in files {
+            let content = Content::bytes(bytes.as_slice());
+            let node = Node { content, executable: false, origin: "test".into() };
+            tree.insert(TreePath::new(*path).unwrap(), node).unwrap();
+        }
+        tree
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    fn blob(tree: &Tree) -> (Vec<u8>, Blob) {
+        let mut bytes = Vec::new();
+        let blob = write(tree, 3, &mut bytes).unwrap();
+        (bytes, blob)
+    }
+
+    #[test]
+    fn an_ordinary_decoder_sees_one_stream_that_is_the_tar_archive() {
+        let (bytes, blob) = blob(&tree(&[("venv/a", noise(9 << 20)), ("venv/b", b"x".to_vec())]));
+        assert_eq!(&bytes[..4], &0xFD2F_B528_u32.to_le_bytes(), "it begins with a data frame");
+        let archive = zstd::decode_all(bytes.as_slice()).unwrap();
+        assert_eq!(archive.len() as u64, blob.unpacked_size);
+        assert_eq!(Digest::of(&archive), blob.diff_id);
+        assert_eq!(Digest::of(&bytes), blob.digest);
+        assert_eq!(bytes.len() as u64, blob.size);
+        assert!(archive.ends_with(&tar::END));
+    }
+
+    #[test]
+    fn frames_end_with_entries_except_inside_a_large_one() {
+        let around = |delta: i64| noise((MAX_FRAME as i64 - 512 + delta) as usize);
+        for delta in [-513, -512, -1, 0, 1, 511, 512, 513] {
+            let (bytes, blob) = blob(&tree(&[("a", b"x".to_vec()), ("b", around(delta)), ("c", vec![7])]));
+            let footer = bytes.last_chunk().unwrap();
+            let index = frames::index_size(footer, blob.size).unwrap();
+            let index = &bytes[bytes.len() - index..];
+            let frames = frames::parse(index, blob.size, blob.unpacked_size).unwrap();
+            let sizes: Vec<_> = frames.iter().map(|frame| u64::from(frame.decompressed)).collect();
+            let b = around(delta).len() as u64 + 512;
+            let b = b + tar::padding(b) as u64;
+            let expected = if b > MAX_FRAME {
+                vec![1024, MAX_FRAME, b - MAX_FRAME, 1024, 1024]
+            } else {
+                vec![1024, b, 1024, 1024]
+            };
+            let joined = if b + 1024 <= MAX_FRAME { vec![1024, b + 1024, 1024] } else { expected };
+            assert_eq!(sizes, joined, "delta {delta}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, b"12345").unwrap();
+        let mut file = std::fs::File::open(&path).unwrap();
+        let queue = channel().0;
+        let mut sink = Vec::new();
+        let pipeline = Pipeline { jobs: queue, waiting: VecDeque::new(), limit: 2 };
+        let mut writer = Writer::new(pipeline, &mut sink);
+        let kind = |size| Kind::File { size, executable: false };
+        let mut add = |size, file: &mut dyn Read| {
+            writer.entry(&Entry { path: TreePath::new("x").unwrap(), kind: kind(size) }, size, file)
+        };
+        assert!(add(6, &mut file).unwrap_err().to_string().contains("shorter"));
+        assert!(add(1, &mut std::fs::File::open(&path).unwrap()).unwrap_err().to_string().contains("longer"));
+    }
+
+    #[test]
+    fn the_bytes_of_a_layer_are_what_they_were() {
+        // These digests are the names of layers on machines out there. They change with libzstd, with
+        // its parameters and with the tar writer: none of these may change unnoticed.
+        let (_, blob) = blob(&tree(&[("app/a.py", b"print()\n".to_vec()), ("app/b/c.txt", noise(100_000))]));
+        assert_eq!(blob.diff_id.hex(), GOLDEN_DIFF_ID);
+        assert_eq!(blob.digest.hex(), GOLDEN_DIGEST);
+    }
+
+    const GOLDEN_DIFF_ID: &str = "68ce8da950986723c3ab2237d8d4b5d4f9b8505ffe285a9162f7423e27e25a07";
+    const GOLDEN_DIGEST: &str = "93865ce00b835fed49595ea2606a47f006fc4a2356e54c7325def78a15f984d1";
+}

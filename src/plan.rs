@@ -1,0 +1,230 @@
+//! The link plan: how an environment is made from layers.
+//!
+//! Where one layer alone provides a directory, the environment has one symbolic link to it; where
+//! several do (`site-packages`, `bin`, a namespace package), it has a real directory with links inside.
+//! Two layers that have one path with different contents are refused, by name.
+
+use std::collections::BTreeMap;
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::{Environment, Source};
+use coil_bootstrap::format::path::TreePath;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Result};
+
+/// What a layer holds, as far as a plan has to know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Listing {
+    /// Who provides it, in words a user understands.
+    pub origin: String,
+    /// Every file and link by its path in the layer, with the digest of its content.
+    pub files: BTreeMap<TreePath, Digest>,
+    /// Those whose first line names the interpreter.
+    pub scripts: Vec<TreePath>,
+}
+
+/// Directories that the launcher makes itself; what they hold is linked one by one.
+const REAL: [&str; 2] = ["bin", "run"];
+
+/// Plans the environment. `layers[0]` is the runtime's place and not looked at; `site_packages` is a
+/// directory of the environment.
+pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
+    let mut root = Directory::default();
+    let mut taken: BTreeMap<TreePath, (usize, Digest)> = BTreeMap::new();
+    for (index, layer) in layers.iter().enumerate().skip(1) {
+        for (path, digest) in &layer.files {
+            let place = place(path)?;
+            match taken.get(&place) {
+                None => {}
+                // Wheels that share a namespace package often bring the same `__init__.py`.
+                Some((_, there)) if there == digest => continue,
+                Some((other, _)) => {
+                    return Err(conflict(&layers[*other].origin, &layer.origin, &place));
+                }
+            }
+            let script = layer.scripts.contains(path);
+            root.add(&place, Source { layer: index, path: path.clone() }, script, layers)?;
+            taken.insert(place, (index, *digest));
+        }
+    }
+    let mut environment = Environment::default();
+    let real = |path: &str| REAL.contains(&path) || site_packages == path || is_above(path, site_packages);
+    root.link("", &real, &mut environment);
+    Ok(environment)
+}
+
+fn conflict(first: &str, second: &str, place: &str) -> Failure {
+    Failure::new(format!("{first} and {second} both install {place}, with different content"))
+        .hint("leave one of the two out, or ask for versions that do not overlap")
+}
+
+fn is_above(path: &str, below: &str) -> bool {
+    below.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Where something in a layer belongs in the environment: what a wheel puts below its prefix is there
+/// under the same name, and a source tree is in `app`.
+fn place(path: &TreePath) -> Result<TreePath> {
+    let place = path.below("venv").map(TreePath::new).unwrap_or_else(|| Ok(path.clone()));
+    place.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// A directory of the environment on its way to being one link or a real directory.
+#[derive(Default)]
+struct Directory {
+    /// The layer that alone provides it, until a second one is found; `None` before the first.
+    owner: Option<usize>,
+    shared: bool,
+    directories: BTreeMap<String, Directory>,
+    files: BTreeMap<String, (Source, bool)>,
+}
+
+impl Directory {
+    fn add(&mut self, place: &str, source: Source, script: bool, layers: &[Listing]) -> Result<()> {
+        let clash =
+            |other: usize| conflict(&layers[other].origin, &layers[source.layer].origin, &source.path);
+        match self.owner {
+            Some(owner) if owner != source.layer => self.shared = true,
+            _ => self.owner = Some(source.layer),
+        }
+        // A script's copy cannot lie behind a link to the layer.
+        self.shared |= script;
+        match place.split_once('/') {
+            Some((name, rest)) => {
+                if let Some((there, _)) = self.files.get(name) {
+                    return Err(clash(there.layer));
+                }
+                let before = self.shared;
+                let directory = self.directories.entry(name.to_owned()).or_default();
+                directory.add(rest, source, script, layers)?;
+                self.shared = before || directory.shared;
+                Ok(())
+            }
+            None => {
+                if let Some(there) = self.directories.get(place) {
+                    return Err(clash(there.owner.unwrap_or(0)));
+                }
+                self.files.insert(place.to_owned(), (source, script));
+                Ok(())
+            }
+        }
+    }
+
+    fn link(&self, path: &str, real: &dyn Fn(&str) -> bool, environment: &mut Environment) {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        for (name, (source, script)) in &self.files {
+            // The path came from a checked one, so it is one.
+            let Ok(place) = TreePath::new(below(name)) else { continue };
+            let table = if *script { &mut environment.scripts } else { &mut environment.links };
+            table.insert(place, source.clone());
+        }
+        for (name, directory) in &self.directories {
+            let place = below(name);
+            match directory.source() {
+                Some(source) if !directory.shared && !real(&place) => {
+                    if let Ok(place) = TreePath::new(place) {
+                        environment.links.insert(place, source);
+                    }
+                }
+                _ => directory.link(&place, real, environment),
+            }
+        }
+    }
+
+    /// This directory in the layer that provides it: above any of its files.
+    fn source(&self) -> Option<Source> {
+        if let Some((source, _)) = self.files.values().next() {
+            return source.path.parent().map(|path| Source { layer: source.layer, path });
+        }
+        let below = self.directories.values().next()?.source()?;
+        below.path.parent().map(|path| Source { layer: below.layer, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SITE: &str = "lib/python3.12/site-packages";
+
+    fn listing(origin: &str, files: &[(&str, &str)], scripts: &[&str]) -> Listing {
+        let path = |text: &str| TreePath::new(text.replace("SITE", &format!("venv/{SITE}"))).unwrap();
+        let files = files.iter().map(|(name, content)| (path(name), Digest::of(content.as_bytes())));
+        Listing {
+            origin: origin.into(),
+            files: files.collect(),
+            scripts: scripts.iter().map(|name| path(name)).collect(),
+        }
+    }
+
+    fn links(environment: &Environment) -> Vec<String> {
+        let show =
+            |(place, source): (&TreePath, &Source)| format!("{place} -> {}:{}", source.layer, source.path);
+        environment.links.iter().map(show).map(|line| line.replace(SITE, "SITE")).collect()
+    }
+
+    #[test]
+    fn a_directory_of_one_layer_is_one_link_and_a_shared_one_is_real() {
+        let layers = [
+            Listing::default(),
+            listing(
+                "a",
+                &[
+                    ("SITE/a/x.py", "1"),
+                    ("SITE/a/b/y.py", "2"),
+                    ("SITE/ns/a.py", "3"),
+                    ("venv/share/man/a.1", "4"),
+                ],
+                &[],
+            ),
+            listing("b", &[("SITE/ns/b.py", "5"), ("SITE/six.py", "6"), ("app/manage.py", "7")], &[]),
+        ];
+        let environment = plan(&layers, SITE).unwrap();
+        assert_eq!(
+            links(&environment),
+            [
+                "app -> 2:app",
+                "SITE/a -> 1:venv/SITE/a",
+                "SITE/ns/a.py -> 1:venv/SITE/ns/a.py",
+                "SITE/ns/b.py -> 2:venv/SITE/ns/b.py",
+                "SITE/six.py -> 2:venv/SITE/six.py",
+                "share -> 1:venv/share",
+            ]
+        );
+    }
+
+    #[test]
+    fn scripts_are_listed_apart_and_programs_are_linked() {
+        let layers = [
+            Listing::default(),
+            listing("a", &[("venv/bin/a", "1"), ("venv/bin/native", "2")], &["venv/bin/a"]),
+        ];
+        let environment = plan(&layers, SITE).unwrap();
+        assert_eq!(links(&environment), ["bin/native -> 1:venv/bin/native"]);
+        assert_eq!(environment.scripts.keys().map(|path| path.as_str()).collect::<Vec<_>>(), ["bin/a"]);
+    }
+
+    #[test]
+    fn the_same_file_in_two_wheels_is_one_and_different_ones_name_both() {
+        let same = [
+            Listing::default(),
+            listing("a", &[("SITE/ns/__init__.py", "same")], &[]),
+            listing("b", &[("SITE/ns/__init__.py", "same")], &[]),
+        ];
+        assert_eq!(plan(&same, SITE).unwrap().links.len(), 1);
+        let different = [
+            Listing::default(),
+            listing("a-1.whl", &[("SITE/x.py", "1")], &[]),
+            listing("b-2.whl", &[("SITE/x.py", "2")], &[]),
+        ];
+        let message = plan(&different, SITE).unwrap_err().to_string();
+        assert_eq!(message, format!("a-1.whl and b-2.whl both install {SITE}/x.py, with different content"));
+        let file_and_directory = [
+            Listing::default(),
+            listing("a", &[("SITE/x", "1")], &[]),
+            listing("b", &[("SITE/x/y", "2")], &[]),
+        ];
+        assert!(plan(&file_and_directory, SITE).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! The packer's own cache: what was made once from the same inputs is not made again.
+//!
+//! ```text
+//! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
+//! ROOT/pack/made/HEX.json    what is known of something made, named by the digest of its inputs
+//! ROOT/pack/work/            directories for the tools that resolve and build
+//! ```
+//!
+//! Entries appear by a rename and are never changed. An entry that cannot be read counts as missing.
+//! Everything may be deleted at any time.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use coil_bootstrap::format::digest::Digest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Context, Failure, Result};
+use crate::layer::{self, Blob};
+use crate::plan::Listing;
+use crate::tree::{Content, Tree};
+
+/// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Key(Digest);
+
+impl Key {
+    /// The key of what `step` makes of `inputs`.
+    pub fn new(step: &str, inputs: &[&dyn AsRef<[u8]>]) -> Self {
+        let mut hasher = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        add(env!("COIL_CODE").as_bytes());
+        add(step.as_bytes());
+        inputs.iter().for_each(|input| add((*input).as_ref()));
+        Key(Digest::from_bytes(hasher.finalize().into()))
+    }
+}
+
+/// A layer that lies in the store, with what else was found out when it was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredLayer<T> {
+    /// The blob.
+    pub blob: Blob,
+    /// What it holds.
+    pub listing: Listing,
+    /// What else is known of it.
+    pub facts: T,
+}
+
+/// The packer's cache.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store below the cache directory `cache`, creating it where it is missing.
+    pub fn open(cache: &Path) -> Result<Self> {
+        let root = cache.join("pack");
+        for name in ["blobs", "made", "work"] {
+            let directory = root.join(name);
+            fs::create_dir_all(&directory).map_err(|error| {
+                Failure::new(format!("cannot create the cache {}", directory.display()))
+                    .because(error)
+                    .hint("set COIL_CACHE to a directory you can write to")
+            })?;
+        }
+        Ok(Store { root })
+    }
+
+    /// A directory that tools may fill and that outlives this run.
+    pub fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// Where the blob with this digest is.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.hex())
+    }
+
+    /// What was stored under `key`.
+    pub fn get<T: DeserializeOwned>(&self, key: Key) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.made(key)).ok()?).ok()
+    }
+
+    /// Stores `value` under `key`.
+    pub fn put<T: Serialize>(&self, key: Key, value: &T) -> Result<()> {
+        let path = self.made(key);
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(self.root.join("made"))?;
+            serde_json::to_writer(io::BufWriter::new(&mut file), value)?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The layer made from the inputs of `key`: from the store, or made now by `make`.
+    pub fn layer<T, F>(&self, key: Key, level: i32, make: F) -> Result<StoredLayer<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> Result<Made<T>>,
+    {
+        let stored = self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob));
+        if let Some(stored) = stored {
+            return Ok(stored);
+        }
+        let Made { tree, origin, scripts, facts } = make()?;
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
+            .context(|| format!("cannot write to {}", self.root.display()))?;
+        let blob = layer::write(&tree, level, &mut file)
+            .and_then(|blob| file.flush().map(|()| blob))
+            .context(|| format!("cannot make a layer of {origin}"))?;
+        let place = self.blob(&blob.digest);
+        file.persist(&place)
+            .map_err(|error| error.error)
+            .context(|| format!("cannot write {}", place.display()))?;
+        let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let stored = StoredLayer { blob, listing: Listing { origin, files, scripts }, facts };
+        self.put(key, &stored)?;
+        Ok(stored)
+    }
+
+    fn has(&self, blob: &Blob) -> bool {
+        fs::metadata(self.blob(&blob.digest)).is_ok_and(|file| file.len() == blob.size)
+    }
+
+    fn made(&self, key: Key) -> PathBuf {
+        self.root.join("made").join(format!("{}.json", key.0.hex()))
+    }
+}
+
+/// What a layer is made of.
+pub struct Made<T> {
+    /// Its files.
+    pub tree: Tree,
+    /// Who provides them, in words a user understands.
+    pub origin: String,
+    /// Those whose first line names the interpreter.
+    pub scripts: Vec<coil_bootstrap::format::path::TreePath>,
+    /// What else is known of it.
+    pub facts: T,
+}
+
+fn digests(
+    tree: &Tree,
+) -> io::Result<std::collections::BTreeMap<coil_bootstrap::format::path::TreePath, Digest>> {
+    let digest = |content: &Content| match content {
+        Content::Symlink(target) => Ok(Digest::of(format!("link to {target}").as_bytes())),
+        other => digest_of(other),
+    };
+    tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
+}
+
+fn digest_of(content: &Content) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    if let Some((_, mut reader)) = content.open()? {
+        copy_into(&mut reader, &mut hasher)?;
+    }
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// The SHA-256 of the file at `path`.
+pub fn digest_of_file(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    copy_into(&mut File::open(path)?, &mut hasher)?;
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+fn copy_into(reader: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
