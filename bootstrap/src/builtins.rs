@@ -53,7 +53,7 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
             format!("{} layers are intact\n", bundle.manifest().layers.len())
         }
         Builtin::Where => host
-            .cache_candidates()
+            .candidates
             .iter()
             .map(|candidate| format!("{}\n", candidate.environment(&bundle.digest()).display()))
             .collect(),

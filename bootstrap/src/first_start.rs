@@ -38,10 +38,10 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
 
 fn choose_cache(manifest: &Manifest, host: &Host) -> Result<Cache> {
     let mut passed_over = Vec::new();
-    for candidate in host.cache_candidates() {
+    for candidate in &host.candidates {
         match candidate.prepare(host.uid, manifest) {
             Ok(cache) => return Ok(cache),
-            Err(why) => passed_over.push((candidate.root, why)),
+            Err(why) => passed_over.push((candidate.root.clone(), why)),
         }
     }
     Err(Error::NoCache(passed_over))

@@ -18,13 +18,16 @@ pub struct Host {
     pub uid: u32,
     /// The absolute path of the bundle, for people and for the app.
     pub bundle: Option<PathBuf>,
+    /// The directories that could be the cache, best first.
+    pub candidates: Vec<Candidate>,
 }
 
 impl Host {
     /// Looks around. Works without `/proc`.
     pub fn observe() -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        Host { args: env::args_os().collect(), uid, bundle: own_path() }
+        let candidates = cache::candidates(|name| env::var_os(name).map(PathBuf::from), uid);
+        Host { args: env::args_os().collect(), uid, bundle: own_path(), candidates }
     }
 
     /// The last component of what the process was called.
@@ -39,11 +42,6 @@ impl Host {
             return Ok(magic.to_owned());
         }
         self.bundle.clone().ok_or(Error::NoBundle)
-    }
-
-    /// The directories that could be the cache.
-    pub fn cache_candidates(&self) -> Vec<Candidate> {
-        cache::candidates(|name| env::var_os(name).map(PathBuf::from), self.uid)
     }
 }
 

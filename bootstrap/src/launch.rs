@@ -109,7 +109,7 @@ fn wish(host: &Host) -> Result<Wish> {
 
 /// The launch record of the environment, from the first cache that has it and can be trusted.
 fn find_record(host: &Host, digest: &Digest) -> Option<Vec<u8>> {
-    host.cache_candidates().into_iter().find_map(|candidate| {
+    host.candidates.iter().find_map(|candidate| {
         let place = candidate.environment(digest);
         let bytes = fs::read(place.join(environment::RECORD)).ok()?;
         candidate.distrust(host.uid).is_none().then_some(bytes)

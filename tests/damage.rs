@@ -1,0 +1,290 @@
+//! Promise: damage of every kind is an error with a sentence; never a panic, never something unpacked.
+//!
+//! A small bundle is made of made-up layers, then cut, flipped and lied about. What is checked is the
+//! whole way of a first start, down to the directories in the cache.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use coil::launcher::LAUNCHER;
+use coil::layer::{self, Blob};
+use coil::tree::{Content, Node, Tree};
+use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::cache::Candidate;
+use coil_bootstrap::error::Error;
+use coil_bootstrap::first_start::prepare;
+use coil_bootstrap::format::manifest::{
+    Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA, Slot,
+    Source,
+};
+use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::host::Host;
+use coil_bootstrap::verify::verify;
+
+/// A bundle on disk, its layers, and an empty cache beside it.
+struct Fixture {
+    directory: tempfile::TempDir,
+    layers: Vec<(Layer, Vec<u8>)>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let runtime =
+            tree(&[("python/bin/python3.12", vec![b'#'; 20_000]), ("python/libc/ld.so", vec![1; 64])]);
+        let app = tree(&[("app/main.py", b"print()\n".to_vec()), ("app/large", vec![7; 5 << 20])]);
+        let mut layers: Vec<(Layer, Vec<u8>)> = Vec::new();
+        for (kind, tree) in [(LayerKind::Runtime, runtime), (LayerKind::App, app)] {
+            let mut bytes = Vec::new();
+            let blob = layer::write(&tree, 3, &mut bytes).unwrap();
+            let end = layers.last().map_or(0, |(last, _)| last.offset + last.size);
+            layers.push((describe(kind, &blob, coil::bundle::align(end)), bytes));
+        }
+        Fixture { directory: tempfile::tempdir().unwrap(), layers }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("bundle")
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    fn manifest(&self) -> Manifest {
+        manifest(self.layers.iter().map(|(layer, _)| layer.clone()).collect())
+    }
+
+    /// Writes the bundle with this manifest.
+    fn write(&self, manifest: &Manifest) {
+        let blob = |index: usize| self.directory.path().join(format!("blob{index}"));
+        for (index, (_, bytes)) in self.layers.iter().enumerate() {
+            let mut bytes = bytes.clone();
+            bytes.resize(manifest.layers[index].size as usize, 0);
+            fs::write(blob(index), bytes).unwrap();
+        }
+        let blobs: Vec<_> = (0..self.layers.len()).map(blob).collect();
+        coil::bundle::write(&self.path(), LAUNCHER, manifest, &blobs).unwrap();
+    }
+
+    /// Flips one bit of the file, does something with it, and flips it back.
+    fn with_flipped<T>(&self, at: usize, bit: usize, act: impl FnOnce() -> T) -> T {
+        let file = fs::File::options().read(true).write(true).open(self.path()).unwrap();
+        let flip = || {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at as u64).unwrap();
+            file.write_all_at(&[byte[0] ^ 1 << bit], at as u64).unwrap();
+        };
+        flip();
+        let result = act();
+        flip();
+        result
+    }
+
+    /// Does what a first start does, and returns the environment's directory.
+    fn first_start(&self) -> Result<PathBuf, Error> {
+        let candidate = Candidate { root: self.cache(), needs: None };
+        let uid = fs::metadata(self.directory.path()).unwrap().uid();
+        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate] };
+        prepare(&Bundle::open(&self.path())?, &host, false)
+    }
+
+    /// What a refused start left in the cache: nothing may be visible, and nothing lie about.
+    fn remains(&self) -> Vec<String> {
+        let list = |name: &str| fs::read_dir(self.cache().join(name)).into_iter().flatten().flatten();
+        ["layers", "envs", "tmp"]
+            .into_iter()
+            .flat_map(list)
+            .map(|entry| entry.path().display().to_string())
+            .collect()
+    }
+}
+
+fn tree(files: &[(&str, Vec<u8>)]) -> Tree {
+    let mut tree = Tree::new();
+    for (name, bytes) in files {
+        let node =
+            Node { content: Content::bytes(bytes.as_slice()), executable: false, origin: "fixture".into() };
+        tree.insert(TreePath::new(*name).unwrap(), node).unwrap();
+    }
+    tree
+}
+
+fn describe(kind: LayerKind, blob: &Blob, offset: u64) -> Layer {
+    Layer {
+        kind,
+        name: format!("{kind:?}"),
+        version: None,
+        media_type: LAYER_MEDIA_TYPE.into(),
+        digest: blob.digest,
+        size: blob.size,
+        diff_id: blob.diff_id,
+        unpacked_size: blob.unpacked_size,
+        offset,
+    }
+}
+
+fn manifest(layers: Vec<Layer>) -> Manifest {
+    let path = |text: &str| TreePath::new(text).unwrap();
+    Manifest {
+        schema: SCHEMA,
+        name: "fixture".into(),
+        version: None,
+        platform: Platform { os: "linux".into(), architecture: "amd64".into() },
+        python: Python {
+            implementation: "cpython".into(),
+            version: "3.12.1".into(),
+            abi: "cp312".into(),
+            magic: "cb0d0d0a".into(),
+            libc: "glibc-2.36".into(),
+            executable: path("python/bin/python3.12"),
+            loader: path("python/libc/ld.so"),
+            search_path: vec![path("python/lib")],
+            loader_slot: Slot { offset: 100, size: 4096 },
+            search_path_slot: Slot { offset: 5000, size: 12288 },
+            site_packages: path("lib/python3.12/site-packages"),
+        },
+        layers,
+        commands: [("main".into(), Command { script: path("app/main.py"), args: vec![] })].into(),
+        default: Some("main".into()),
+        environment: Environment {
+            links: [(path("app"), Source { layer: 1, path: path("app") })].into(),
+            ..Environment::default()
+        },
+        lock: None,
+    }
+}
+
+#[test]
+fn a_sound_bundle_is_unpacked_and_assembled() {
+    let fixture = Fixture::new();
+    fixture.write(&fixture.manifest());
+    verify(&Bundle::open(&fixture.path()).unwrap()).unwrap();
+    let environment = fixture.first_start().unwrap();
+    assert_eq!(fs::read(environment.join("app/main.py")).unwrap(), b"print()\n");
+    assert_eq!(fs::read(environment.join("app/large")).unwrap(), vec![7; 5 << 20]);
+    let interpreter = fs::read(environment.join("bin/python")).unwrap();
+    let loader = fs::canonicalize(environment.join("bin/python")).unwrap();
+    let loader = loader.ancestors().nth(3).unwrap().join("python/libc/ld.so");
+    assert!(interpreter[100..].starts_with(loader.to_str().unwrap().as_bytes()));
+    assert_eq!(fixture.first_start().unwrap(), environment, "a second start finds it");
+}
+
+#[test]
+fn a_file_that_is_cut_short_anywhere_is_refused() {
+    let fixture = Fixture::new();
+    fixture.write(&fixture.manifest());
+    let good = fs::read(fixture.path()).unwrap();
+    let lengths = (0..LAUNCHER.len()).step_by(9973).chain((LAUNCHER.len()..good.len()).step_by(61));
+    for length in lengths.chain(good.len() - 64..good.len()) {
+        fs::write(fixture.path(), &good[..length]).unwrap();
+        assert!(fixture.first_start().is_err(), "cut to {length} bytes");
+        assert!(fixture.remains().is_empty(), "cut to {length} bytes");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_layers_is_refused() {
+    let fixture = Fixture::new();
+    fixture.write(&fixture.manifest());
+    let length = fs::metadata(fixture.path()).unwrap().len() as usize;
+    // From the first layer on; after the last one come padding and the tables that ELF needs.
+    for at in (length - payload_length(&fixture) as usize..length).step_by(31) {
+        fixture.with_flipped(at, at % 8, || match fixture.first_start() {
+            Err(_) => assert!(fixture.remains().is_empty(), "byte {at}"),
+            Ok(_) => {
+                // Then nothing that is used has changed.
+                verify(&Bundle::open(&fixture.path()).unwrap()).unwrap();
+                fs::remove_dir_all(fixture.cache()).unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn every_flipped_bit_in_the_manifest_changes_its_digest_or_is_refused() {
+    let fixture = Fixture::new();
+    let manifest = fixture.manifest();
+    fixture.write(&manifest);
+    let good = fs::read(fixture.path()).unwrap();
+    let json = manifest.encode();
+    let at = good.windows(json.len()).position(|window| window == json).unwrap();
+    let digest = Bundle::open(&fixture.path()).unwrap().digest();
+    drop(good);
+    for bit in 0..json.len() * 8 {
+        fixture.with_flipped(at + bit / 8, bit % 8, || {
+            if let Ok(bundle) = Bundle::open(&fixture.path()) {
+                assert_ne!(bundle.digest(), digest, "bit {bit}: the stamp would not notice");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_bomb_and_lying_sizes_are_refused_before_they_do_harm() {
+    let fixture = Fixture::new();
+    let refused = |change: &dyn Fn(&mut Layer)| {
+        let mut manifest = fixture.manifest();
+        change(&mut manifest.layers[1]);
+        fixture.write(&manifest);
+        let error = fixture.first_start().expect_err("it was believed");
+        assert!(fixture.remains().is_empty());
+        error.to_string()
+    };
+    refused(&|layer| layer.unpacked_size += 512);
+    refused(&|layer| layer.unpacked_size = 1 << 60);
+    refused(&|layer| layer.size -= 1);
+    refused(&|layer| layer.size += 1);
+    refused(&|layer| layer.size = 3);
+    assert!(refused(&|layer| layer.digest = layer.diff_id).contains("another digest"));
+}
+
+#[test]
+fn entries_that_reach_out_of_a_layer_are_refused() {
+    // Paths are checked by the tar reader; what is left is writing through a link of the same layer.
+    let mut through = Tree::new();
+    let node = |content| Node { content, executable: false, origin: "fixture".into() };
+    through
+        .insert(TreePath::new("app/x").unwrap(), node(Content::Symlink("../../../../tmp".into())))
+        .unwrap();
+    let mut bytes = Vec::new();
+    let blob = layer::write(&through, 3, &mut bytes).unwrap();
+    let mut fixture = Fixture::new();
+    let offset = fixture.layers[1].0.offset;
+    fixture.layers[1] = (describe(LayerKind::App, &blob, offset), bytes);
+    fixture.write(&fixture.manifest());
+    assert!(fixture.first_start().unwrap_err().to_string().contains("leads out of it"));
+    assert!(fixture.remains().is_empty());
+}
+
+#[test]
+fn a_stripped_bundle_still_has_its_payload() {
+    let fixture = Fixture::new();
+    fixture.write(&fixture.manifest());
+    let stripped = std::process::Command::new("strip").arg(fixture.path()).status();
+    assert!(stripped.expect("binutils are installed").success());
+    verify(&Bundle::open(&fixture.path()).unwrap()).unwrap();
+    fixture.first_start().unwrap();
+}
+
+#[test]
+fn a_plain_program_and_an_empty_file_are_no_bundles() {
+    let directory = tempfile::tempdir().unwrap();
+    let refusal = |name: &str, bytes: &[u8]| {
+        let path: &Path = &directory.path().join(name);
+        fs::write(path, bytes).unwrap();
+        Bundle::open(path).map(drop).unwrap_err().to_string()
+    };
+    assert!(refusal("empty", b"").contains("not an ELF file"));
+    assert!(refusal("text", b"#!/bin/sh\n").contains("not an ELF file"));
+    assert!(refusal("launcher", LAUNCHER).contains("no section .coil.manifest"));
+}
+
+/// The length of everything from the first layer to the end of the file.
+fn payload_length(fixture: &Fixture) -> u64 {
+    let length = fs::metadata(fixture.path()).unwrap().len();
+    let file = fs::read(fixture.path()).unwrap();
+    let first = &fixture.layers[0].1;
+    let at = file.windows(first.len()).position(|window| window == first.as_slice()).unwrap();
+    length - at as u64
+}
