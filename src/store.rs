@@ -3,6 +3,8 @@
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
 //! ROOT/pack/made/HEX.json    what is known of something made, named by the digest of its inputs
+//! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
+//! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/work/            directories for the tools that resolve and build
 //! ```
 //!
@@ -63,7 +65,7 @@ impl Store {
     /// Opens the store below the cache directory `cache`, creating it where it is missing.
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("pack");
-        for name in ["blobs", "made", "work"] {
+        for name in ["blobs", "made", "wheels", "bundles", "work"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| {
                 Failure::new(format!("cannot create the cache {}", directory.display()))
@@ -77,6 +79,35 @@ impl Store {
     /// A directory that tools may fill and that outlives this run.
     pub fn work(&self) -> PathBuf {
         self.root.join("work")
+    }
+
+    /// Where `coil run` keeps its bundles.
+    pub fn bundles(&self) -> PathBuf {
+        self.root.join("bundles")
+    }
+
+    /// Where the wheel called `name` with this digest is, if it is there.
+    pub fn wheel(&self, digest: &Digest, name: &str) -> PathBuf {
+        self.root.join("wheels").join(digest.hex()).join(name)
+    }
+
+    /// Copies a wheel into the store and returns its digest.
+    pub fn keep_wheel(&self, path: &Path) -> Result<Digest> {
+        let digest = digest_of_file(path).context(|| format!("cannot read {}", path.display()))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let place = self.wheel(&digest, &name);
+        let keep = || -> io::Result<()> {
+            let directory = self.root.join("wheels").join(digest.hex());
+            fs::create_dir_all(&directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+            io::copy(&mut File::open(path)?, file.as_file_mut())?;
+            file.persist(&place)?;
+            Ok(())
+        };
+        if !place.exists() {
+            keep().context(|| format!("cannot write {}", place.display()))?;
+        }
+        Ok(digest)
     }
 
     /// Where the blob with this digest is.

@@ -1,0 +1,23 @@
+//! The commands of `coil`, one file each.
+
+pub mod inspect;
+pub mod pack;
+pub mod run;
+
+use std::path::PathBuf;
+
+use crate::error::{Failure, Result};
+
+/// The directory of coil's cache: `COIL_CACHE`, else below `XDG_CACHE_HOME` or the home directory.
+fn cache_directory() -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let usable = |path: &PathBuf| path.is_absolute();
+    variable("COIL_CACHE")
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| std::path::absolute(&path).unwrap_or(path))
+        .or_else(|| variable("XDG_CACHE_HOME").filter(usable).map(|path| path.join("coil")))
+        .or_else(|| variable("HOME").filter(usable).map(|path| path.join(".cache/coil")))
+        .ok_or_else(|| {
+            Failure::new("there is no place for the cache: HOME is not set").hint("set COIL_CACHE to a directory")
+        })
+}

@@ -1,0 +1,147 @@
+//! Packing, from what the user typed to what a bundle is made of. One step a line, each a value.
+
+mod app;
+mod commands;
+mod resolution;
+mod runtime;
+mod wheels;
+
+use std::path::PathBuf;
+
+use coil_bootstrap::format::manifest::{
+    LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+};
+
+use crate::bundle::align;
+use crate::cli;
+use crate::error::{Failure, Result};
+use crate::find_python;
+use crate::interpreter::Interpreter;
+use crate::layer::Blob;
+use crate::plan::{Listing, plan};
+use crate::project::{Project, Words};
+use crate::report::Report;
+use crate::store::Store;
+
+/// Everything a bundle is made of.
+pub struct Parts {
+    /// What goes into the section `.coil.manifest`.
+    pub manifest: Manifest,
+    /// The files of the manifest's layers, in its order.
+    pub blobs: Vec<PathBuf>,
+}
+
+/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
+pub fn pack(options: &cli::Project, output: Option<PathBuf>, store: &Store, report: &Report) -> Result<Parts> {
+    let mut project = Project::read(&words(options, output)?)?;
+    if let Some(name) = &options.name {
+        project.name = name.clone();
+    }
+    project.notes.iter().for_each(|note| report.note(note));
+    let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
+    let runtime = runtime::layer(&interpreter, options.level, store, report)?;
+    let resolved = resolution::resolve(&project, &interpreter, options, store, report)?;
+    let python = &runtime.facts.python;
+    let installed = wheels::layers(&resolved.wheels, python, &interpreter, options.level, store, report)?;
+    let chosen = commands::choose(&project, &installed, &runtime.listing)?;
+    let app = app::layer(&project, &chosen, python, &interpreter, options.level, store, report)?;
+
+    let mut layers = Layers::default();
+    layers.add(LayerKind::Runtime, "cpython", Some(&python.version), &runtime.blob, runtime.listing, store);
+    for wheel in installed {
+        let facts = &wheel.facts;
+        layers.add(LayerKind::Wheel, &facts.name, Some(&facts.version), &wheel.blob, wheel.listing, store);
+    }
+    if let Some(app) = app {
+        layers.add(LayerKind::App, &project.name, project.version.as_deref(), &app.blob, app.listing, store);
+    }
+    let mut environment = plan(&layers.listings, &python.site_packages)?;
+    environment.variables = project.variables.clone();
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name: project.name,
+        version: project.version.or(resolved.version),
+        platform: platform(&interpreter)?,
+        python: python.clone(),
+        layers: layers.layers,
+        commands: chosen.commands,
+        default: chosen.default,
+        environment,
+        lock: Some(resolved.lock),
+    };
+    Ok(Parts { manifest, blobs: layers.blobs })
+}
+
+fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
+    let split = |text: &String| {
+        let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
+        pair.ok_or_else(|| {
+            Failure::new(format!("--command {text:?} does not name an entry")).hint("write --command NAME=ENTRY")
+        })
+    };
+    Ok(Words {
+        projects: options.projects.clone(),
+        requirement_files: options.requirements.clone(),
+        constraint_files: Vec::new(),
+        entry: options.entry.clone(),
+        commands: options.commands.iter().map(split).collect::<Result<_>>()?,
+        app: options.app.clone(),
+        never: output.into_iter().collect(),
+    })
+}
+
+/// Architectures under the names that Python and Linux use, and those of the OCI image specification.
+fn platform(interpreter: &Interpreter) -> Result<Platform> {
+    let architecture = match interpreter.machine.as_str() {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => return Err(Failure::new(format!("coil cannot pack for {other} yet"))),
+    };
+    Ok(Platform { os: "linux".into(), architecture: architecture.into() })
+}
+
+/// The layers of a bundle, as they are found.
+#[derive(Default)]
+struct Layers {
+    layers: Vec<Layer>,
+    listings: Vec<Listing>,
+    blobs: Vec<PathBuf>,
+}
+
+impl Layers {
+    fn add(
+        &mut self,
+        kind: LayerKind,
+        name: &str,
+        version: Option<&str>,
+        blob: &Blob,
+        listing: Listing,
+        store: &Store,
+    ) {
+        let end = self.layers.last().map_or(0, |last| last.offset + last.size);
+        self.layers.push(Layer {
+            kind,
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+            media_type: LAYER_MEDIA_TYPE.into(),
+            digest: blob.digest,
+            size: blob.size,
+            diff_id: blob.diff_id,
+            unpacked_size: blob.unpacked_size,
+            offset: align(end),
+        });
+        self.listings.push(listing);
+        self.blobs.push(store.blob(&blob.digest));
+    }
+}
+
+/// The name of the file where the user names none.
+pub fn default_output(manifest: &Manifest) -> PathBuf {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    PathBuf::from(manifest.name.chars().map(plain).collect::<String>())
+}
+
+/// The part of a Python's facts that wheels and byte code depend on, for the keys of the store.
+fn python_key(python: &Python) -> String {
+    format!("{} {} {} {}", python.abi, python.magic, python.libc, python.site_packages)
+}
