@@ -1,10 +1,18 @@
 //! coil packs a Python application, its wheels and a relocatable CPython into one executable.
+//!
+//! The `coil` command is a thin layer over this library. ARCHITECTURE.md says in which order to read it.
 
 pub mod bundle;
+pub mod bytecode;
+pub mod cli;
 pub mod error;
 pub mod interpreter;
 pub mod launcher;
 pub mod layer;
+pub mod lock;
 pub mod plan;
+pub mod project;
+pub mod report;
 pub mod store;
 pub mod tree;
+pub mod wheel;

@@ -1,0 +1,103 @@
+//! Wheels, read straight into trees.
+//!
+//! A wheel is a zip archive whose members go to fixed places (binary distribution format). Everything
+//! it claims is checked before it is believed: its name against the runtime and its METADATA, its
+//! members against RECORD, its paths against the environment. Nothing is written to disk except members
+//! that are too large for memory; nothing is executed; nothing is fetched.
+
+pub mod archive;
+pub mod dist_info;
+pub mod entry_points;
+pub mod layout;
+pub mod metadata;
+pub mod name;
+pub mod record;
+pub mod spill;
+pub mod tags;
+pub mod unpack;
+pub mod version;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::path::TreePath;
+
+use self::archive::Archive;
+use self::dist_info::DistInfo;
+pub use self::entry_points::{EntryPoint, EntryPoints};
+use self::layout::Layout;
+pub use self::layout::{ENVIRONMENT, INTERPRETER};
+pub use self::metadata::Metadata;
+use self::metadata::Packaging;
+pub use self::name::{WheelName, normalised};
+pub use self::tags::{Tags, Target};
+use crate::error::{Context, Failure, Result};
+use crate::tree::Tree;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+/// A wheel as it is installed.
+pub struct Wheel {
+    /// The file name, taken apart.
+    pub file_name: WheelName,
+    /// What `METADATA` says.
+    pub metadata: Metadata,
+    /// The scripts it offers.
+    pub entry_points: EntryPoints,
+    /// What it puts into an image, below [`ENVIRONMENT`]; byte code is not in it.
+    pub tree: Tree,
+    /// Every script in the tree whose first line is `#!` and [`INTERPRETER`].
+    pub scripts: Vec<TreePath>,
+    /// What the user should know, though nothing is wrong enough to stop.
+    pub warnings: Vec<String>,
+    /// The SHA-256 of the wheel file.
+    pub digest: Digest,
+}
+
+impl Wheel {
+    /// Reads the wheel at `path`, to be installed for `target`.
+    ///
+    /// Fails, naming the wheel and the member, where the wheel is for something else, is damaged, or
+    /// contradicts itself.
+    pub fn read(path: &Path, target: &Target) -> Result<Wheel> {
+        let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let file_name = WheelName::parse(&file_name)?;
+        if let Some(objection) = target.objection(&file_name.tags) {
+            return Err(Failure::new(format!("{file_name} {objection}"))
+                .hint("take a wheel that fits, or name an interpreter that fits this one with --python"));
+        }
+        let mut archive = Archive::open(path, &file_name.text)?;
+        let dist_info = DistInfo::read(&mut archive, &file_name)?;
+        let layout = Layout::new(&dist_info.metadata, target)
+            .context(|| format!("{file_name} cannot be installed"))?;
+        let tree = unpack::unpack(&mut archive, &dist_info, &layout, &Arc::from(file_name.text.as_str()))?;
+        let scripts = scripts(&tree, &layout)?;
+        let warnings = warnings(&file_name, &dist_info.packaging);
+        let DistInfo { metadata, entry_points, .. } = dist_info;
+        Ok(Wheel { file_name, metadata, entry_points, tree, scripts, warnings, digest: archive.digest() })
+    }
+}
+
+fn scripts(tree: &Tree, layout: &Layout) -> Result<Vec<TreePath>> {
+    let mut scripts = Vec::new();
+    for (path, node) in tree.iter().filter(|(path, _)| path.below(&layout.scripts).is_some()) {
+        if unpack::names_interpreter(&node.content).context(|| format!("{path} cannot be read again"))? {
+            scripts.push(path.clone());
+        }
+    }
+    Ok(scripts)
+}
+
+fn warnings(name: &WheelName, packaging: &Packaging) -> Vec<String> {
+    let (major, minor) = packaging.wheel_version;
+    if (major, minor) <= Packaging::KNOWN {
+        return Vec::new();
+    }
+    vec![format!(
+        "{name} has the wheel format {major}.{minor}, newer than this program knows; it is read all the same"
+    )]
+}
