@@ -2,4 +2,6 @@
 
 pub mod error;
 pub mod interpreter;
+pub mod lock;
+pub mod project;
 pub mod tree;
