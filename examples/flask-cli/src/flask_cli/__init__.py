@@ -1,0 +1,1 @@
+"""A click command line around a small Flask site, with requests to look at it."""

@@ -1,0 +1,3 @@
+from flask_cli.cli import main
+
+main()
