@@ -1,16 +1,16 @@
 //! The wheels' layers: one for each, made once from the same wheel for the same Python.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::manifest::Python;
 use serde::{Deserialize, Serialize};
 
+use super::resolution::KeptWheel;
 use crate::bytecode::Compiler;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::interpreter::Interpreter;
 use crate::report::Report;
-use crate::store::{Key, Made, Store, StoredLayer, digest_of_file};
+use crate::store::{Key, Made, Store, StoredLayer};
 use crate::wheel::{Target, Wheel};
 
 /// What is known of a wheel beside its files.
@@ -24,9 +24,9 @@ pub struct Facts {
     pub programs: BTreeSet<String>,
 }
 
-/// The layers of the wheels at `paths`, in that order.
+/// The layers of these wheels, in their order.
 pub fn layers(
-    paths: &[PathBuf],
+    kept: &[KeptWheel],
     python: &Python,
     interpreter: &Interpreter,
     level: i32,
@@ -35,12 +35,12 @@ pub fn layers(
 ) -> Result<Vec<StoredLayer<Facts>>> {
     let target = target(python, interpreter);
     let compiler = Compiler::new(interpreter);
-    let one = |path: &PathBuf| layer(path, &target, &compiler, python, level, store, report);
-    paths.iter().map(one).collect()
+    let one = |wheel: &KeptWheel| layer(wheel, &target, &compiler, python, level, store, report);
+    kept.iter().map(one).collect()
 }
 
 fn layer(
-    path: &Path,
+    kept: &KeptWheel,
     target: &Target,
     compiler: &Compiler,
     python: &Python,
@@ -48,20 +48,18 @@ fn layer(
     store: &Store,
     report: &Report,
 ) -> Result<StoredLayer<Facts>> {
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    let digest = digest_of_file(path).context(|| format!("cannot read {}", path.display()))?;
-    let inputs = [file_name.as_bytes(), digest.as_bytes()];
+    let KeptWheel { name, digest } = kept;
     let python = super::python_key(python);
-    let key = Key::new("wheel", &[&inputs[0], &inputs[1], &python, &level.to_string()]);
+    let key = Key::new("wheel", &[name, digest.as_bytes(), &python, &level.to_string()]);
     store.layer(key, level, || {
-        report.doing(&format!("reading {file_name}"));
-        let wheel = Wheel::read(path, target)?;
+        report.doing(&format!("reading {name}"));
+        let wheel = Wheel::read(&store.wheel(digest, name), target)?;
         let mut tree = wheel.tree;
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
         compiler.compile(&mut tree)?.iter().for_each(|warning| report.detail(warning));
         let programs = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
         let facts = Facts { name: wheel.metadata.name, version: wheel.metadata.version, programs };
-        Ok(Made { tree, origin: file_name.to_string(), scripts: wheel.scripts, facts })
+        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, facts })
     })
 }
 

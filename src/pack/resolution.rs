@@ -1,0 +1,139 @@
+//! Resolution, and the memory of it: wheels in the store, and the lock that names them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use coil_bootstrap::format::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::cli;
+use crate::error::{Context, Result};
+use crate::interpreter::Interpreter;
+use crate::project::Project;
+use crate::project::requires_python::check_requires_python;
+use crate::report::Report;
+use crate::resolve::build::{Built, Workshop, build_wheel};
+use crate::resolve::{Options, Request, Resolver, resolve as resolve_request};
+use crate::store::{Key, Store};
+
+/// How long a resolution is used again before the indexes are asked anew. `--refresh` asks at once.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// What a project needs, decided.
+pub struct Resolved {
+    /// The wheels, the project's own first.
+    pub wheels: Vec<KeptWheel>,
+    /// The lock, as `pylock.toml`.
+    pub lock: String,
+    /// The version of the project, if a wheel was built of it.
+    pub version: Option<String>,
+}
+
+/// A wheel in the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptWheel {
+    /// Its file name.
+    pub name: String,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A resolution as it is remembered.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    /// In seconds since 1970.
+    made: u64,
+    wheels: Vec<KeptWheel>,
+    lock: String,
+}
+
+/// Builds what has to be built, resolves what is needed, and puts all wheels into the store.
+pub fn resolve(
+    project: &Project,
+    interpreter: &Interpreter,
+    options: &cli::Project,
+    store: &Store,
+    report: &Report,
+) -> Result<Resolved> {
+    for (name, specifier) in &project.requires_python {
+        check_requires_python(name, specifier, interpreter)?;
+    }
+    let scratch = tempfile::tempdir_in(store.work())
+        .context(|| format!("cannot write to {}", store.work().display()))?;
+    let resolving = resolver_options(options);
+    let workshop = Workshop {
+        interpreter,
+        options: &resolving,
+        cache: &store.work(),
+        scratch: scratch.path(),
+        refresh: options.refresh,
+    };
+    let built = project.builds.iter().map(|build| {
+        report.doing(&format!("building {}", build.directory.display()));
+        build_wheel(build, &workshop)
+    });
+    let built: Vec<Built> = built.collect::<Result<_>>()?;
+    let mut wheels = built.iter().map(|built| keep(&built.wheel, store)).collect::<Result<Vec<_>>>()?;
+    let version = built.first().map(|built| built.version.clone());
+    let request = Request {
+        requirements: project.requirements.clone(),
+        requirement_files: project.requirement_files.clone(),
+        constraint_files: project.constraint_files.clone(),
+        wheels: project.wheels.clone(),
+        built,
+        options: resolving.clone(),
+    };
+    let remembered = remembered(&request, interpreter, options.refresh, scratch.path(), store, report)?;
+    wheels.extend(remembered.wheels);
+    Ok(Resolved { wheels, lock: remembered.lock, version })
+}
+
+/// The stored resolution of this request while it is fresh and its wheels are there, else a new one.
+fn remembered(
+    request: &Request,
+    interpreter: &Interpreter,
+    refresh: bool,
+    scratch: &Path,
+    store: &Store,
+    report: &Report,
+) -> Result<Remembered> {
+    let key = Key::new("resolution", &[request.key(interpreter)?.as_bytes()]);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let stored: Option<Remembered> = store.get(key).filter(|stored: &Remembered| {
+        let fresh = now.checked_sub(stored.made).is_some_and(|age| age < FRESH.as_secs());
+        let there = |wheel: &KeptWheel| store.wheel(&wheel.digest, &wheel.name).exists();
+        !refresh && fresh && stored.wheels.iter().all(there)
+    });
+    if let Some(stored) = stored {
+        return Ok(stored);
+    }
+    report.doing("resolving");
+    let resolution = resolve_request(request, interpreter, scratch)?;
+    let wheels = resolution.wheels.iter().map(|wheel| keep(wheel, store)).collect::<Result<Vec<_>>>()?;
+    if !wheels.is_empty() {
+        report.done(&format!("resolved {} distributions", wheels.len()));
+    }
+    let made = Remembered { made: now, wheels, lock: resolution.lock.to_toml() };
+    store.put(key, &made)?;
+    Ok(made)
+}
+
+fn keep(wheel: &PathBuf, store: &Store) -> Result<KeptWheel> {
+    let digest = store.keep_wheel(wheel)?;
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(KeptWheel { name, digest })
+}
+
+fn resolver_options(options: &cli::Project) -> Options {
+    let index = &options.index;
+    Options {
+        resolver: index.resolver.map(|resolver| match resolver {
+            cli::Resolver::Uv => Resolver::Uv,
+            cli::Resolver::Pip => Resolver::Pip,
+        }),
+        index_url: index.index_url.clone(),
+        extra_index_urls: index.extra_index_url.clone(),
+        find_links: index.find_links.clone(),
+        no_index: index.no_index,
+    }
+}
