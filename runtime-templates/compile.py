@@ -1,0 +1,137 @@
+"""Compiles Python sources into byte code, for coil's `bytecode` module.
+
+Standard input holds requests, standard output the answers, in the same order, until the input ends.
+All numbers are 4 bytes, the least significant first.
+
+    request:  length of the name, name (UTF-8), length of the source, source
+    answer:   0, length of the byte code, byte code     -- a whole .pyc file, unchecked-hash (PEP 552)
+              1, length of the text, text (UTF-8)       -- why there is none
+
+The bytes must be the same in every run: nothing of the environment, no time and no path of this machine
+may get into them. So this file imports as little as it can, and only from the standard library.
+"""
+
+import sys
+
+# With `-c`, the first entry is the working directory: nothing is imported from there.
+if sys.path and sys.path[0] == "":
+    del sys.path[0]
+
+import marshal
+from importlib.util import MAGIC_NUMBER, source_hash
+
+UNCHECKED_HASH = b"\1\0\0\0"
+CODE = type(compile("", "", "exec"))
+
+# From 3.11 on, marshal sorts the members of a frozenset. Before that they come in the order of their
+# hashes, and some hashes are addresses, which differ from run to run.
+UNSORTED = sys.version_info < (3, 11)
+
+
+def number(value):
+    return value.to_bytes(4, "little", signed=value < 0)
+
+
+def read_exactly(length):
+    data = sys.stdin.buffer.read(length)
+    if len(data) != length:
+        raise EOFError
+    return data
+
+
+def read_block():
+    return read_exactly(int.from_bytes(read_exactly(4), "little"))
+
+
+def byte_code(name, source):
+    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+    if UNSORTED and is_unstable(code):
+        data = dump(code)
+        # A mistake here would be one in the app: read it back while there is time.
+        if marshal.loads(data) != code:
+            raise ValueError("its constants cannot be put in order")
+    else:
+        data = marshal.dumps(code)
+    return MAGIC_NUMBER + UNCHECKED_HASH + source_hash(source) + data
+
+
+def is_unstable(value):
+    """Whether a frozenset in `value` has a member whose hash is an address."""
+    if isinstance(value, CODE):
+        return any(map(is_unstable, value.co_consts))
+    if isinstance(value, tuple):
+        return any(map(is_unstable, value))
+    if isinstance(value, frozenset):
+        return any(map(has_address, value))
+    return False
+
+
+def has_address(value):
+    if isinstance(value, (tuple, frozenset)):
+        return any(map(has_address, value))
+    return value is None or value is Ellipsis
+
+
+def dump(value):
+    """What `marshal.dumps(value, 2)` gives, without references, the members of frozensets sorted."""
+    if isinstance(value, CODE):
+        return dump_code(value)
+    if isinstance(value, tuple):
+        return b"(" + number(len(value)) + b"".join(map(dump, value))
+    if isinstance(value, frozenset):
+        return b">" + number(len(value)) + b"".join(sorted(map(dump, value)))
+    return marshal.dumps(value, 2)
+
+
+def dump_code(code):
+    """The fields of a code object in the order of marshal.c, Python 3.8 to 3.10."""
+    numbers = (
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_nlocals,
+        code.co_stacksize,
+        code.co_flags,
+    )
+    before = (
+        code.co_code,
+        code.co_consts,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_filename,
+        code.co_name,
+    )
+    lines = code.co_linetable if sys.version_info >= (3, 10) else code.co_lnotab
+    parts = [b"c", *map(number, numbers), *map(dump, before), number(code.co_firstlineno), dump(lines)]
+    return b"".join(parts)
+
+
+def reason(error):
+    text = str(error) or "no reason is given"
+    return " ".join((type(error).__name__ + ": " + text).split())
+
+
+def answer(kind, data):
+    sys.stdout.buffer.write(number(kind) + number(len(data)))
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def main():
+    while True:
+        try:
+            name = read_block().decode()
+        except EOFError:
+            return
+        source = read_block()
+        try:
+            data = byte_code(name, source)
+        except Exception as error:
+            answer(1, reason(error).encode("utf-8", "backslashreplace"))
+        else:
+            answer(0, data)
+
+
+main()

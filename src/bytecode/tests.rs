@@ -1,0 +1,157 @@
+//! Byte code that is valid, stays the same, and is missing where it has to be.
+
+use std::process::Command;
+
+use super::*;
+
+/// Some CPython of this machine: its path and its version. A version manager's wrapper will not do.
+fn interpreter() -> (PathBuf, (u16, u16)) {
+    let program = "import sys; print(sys.executable, *sys.version_info[:2], sep='\\n', end='')";
+    let output = Command::new("python3").args(["-c", program]).output().expect("the tests need a python3");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    (PathBuf::from(lines[0]), (lines[1].parse().unwrap(), lines[2].parse().unwrap()))
+}
+
+fn compiler() -> Compiler {
+    let (executable, version) = interpreter();
+    Compiler::new(&executable, version)
+}
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::new();
+    for (path, text) in files {
+        put(&mut tree, path, text.as_bytes());
+    }
+    tree
+}
+
+fn put(tree: &mut Tree, path: &str, bytes: &[u8]) {
+    let node = Node { content: Content::bytes(bytes), executable: false, origin: "test".into() };
+    tree.insert(TreePath::new(path).unwrap(), node).unwrap();
+}
+
+fn byte_code(tree: &Tree) -> Vec<(String, Vec<u8>)> {
+    let compiled = tree.iter().filter(|(path, _)| path.ends_with(".pyc"));
+    compiled.map(|(path, node)| (path.to_string(), node.content.read().unwrap())).collect()
+}
+
+/// Enough files for several chunks, with constants whose order and sharing could vary.
+fn varied() -> Tree {
+    let mut tree = Tree::new();
+    for number in 0..FILES * 2 + 10 {
+        let text = format!(
+            "import os, sys\nNAMES = ('alpha', 'x{number}', 'name', None)\n\
+             def f{number}(name, alpha):\n    '''text'''\n    if name in {{'a', 'b', 'alpha', 'x{number}', None, \
+             ..., 1.5, (None, 'q'), b'z'}}:\n        return lambda environ: NAMES or os.environ\n"
+        );
+        put(&mut tree, &format!("app/p{}/m{number}.py", number % 7), text.as_bytes());
+    }
+    tree
+}
+
+#[test]
+fn byte_code_is_where_python_looks_and_says_where_the_source_is() {
+    let mut tree = tree(&[
+        ("app/pkg/mod.py", "import sys\nprint(sys._getframe().f_code.co_filename)\n"),
+        ("app/a.py.py", ""),
+        ("other/x.py", ""),
+        ("apple/x.py", ""),
+    ]);
+    let compiler = compiler();
+    assert!(compiler.compile(&mut tree, &["app"]).unwrap().is_empty());
+    let tag = &compiler.cache_tag;
+    let listed: Vec<String> = byte_code(&tree).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        listed,
+        [format!("app/__pycache__/a.py.{tag}.pyc"), format!("app/pkg/__pycache__/mod.{tag}.pyc")]
+    );
+
+    let (_, code) = byte_code(&tree).remove(1);
+    assert_eq!(code[4..8], [1, 0, 0, 0], "unchecked hash");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("mod.pyc"), code).unwrap();
+    let run = Command::new(compiler.executable).arg(directory.path().join("mod.pyc")).output().unwrap();
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), "/app/pkg/mod.py\n");
+}
+
+#[test]
+fn the_same_files_have_the_same_byte_code_however_many_work() {
+    let compiled = |jobs: usize| {
+        let mut tree = varied();
+        let compiler = Compiler { jobs, ..compiler() };
+        assert_eq!(compiler.compile(&mut tree, &["app"]).unwrap(), Vec::<String>::new());
+        byte_code(&tree)
+    };
+    let one = compiled(1);
+    assert_eq!(one.len(), FILES * 2 + 10);
+    for jobs in [2, 5] {
+        assert!(one == compiled(jobs), "{jobs} at a time");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_compile_is_a_warning_that_names_it() {
+    let mut tree = tree(&[
+        ("app/1.py", "def f(:\n"),
+        ("app/2.py", "x = '\0'\n"),
+        ("app/3.py", "# coding: klingon\n"),
+        ("app/4.py", "x = '\\d'; y = 1 is 1\nassert (1, 2)\n"),
+        ("app/5{{ x }}.py", "{{ x }} = {%\n"),
+    ]);
+    put(&mut tree, "app/6.py", b"x = '\xff'\n");
+    put(&mut tree, "app/7.py", format!("x = {}1{}\n", "(".repeat(5000), ")".repeat(5000)).as_bytes());
+    put(&mut tree, "app/8.py", format!("x = {}\n", "-".repeat(100_000) + "1").as_bytes());
+    put(&mut tree, "app/9.py", b"# coding: latin-1\nx = '\xff'\n");
+    put(&mut tree, &format!("app/{}.py", "n".repeat(252)), b"");
+    let warnings = compiler().compile(&mut tree, &["app"]).unwrap();
+    let named: Vec<String> = warnings.iter().map(|warning| warning.chars().take(5).collect()).collect();
+    assert_eq!(
+        named,
+        ["app/1", "app/2", "app/3", "app/5", "app/6", "app/7", "app/8", "app/n"],
+        "{warnings:#?}"
+    );
+    assert!(warnings[0].starts_with("app/1.py has no byte code: SyntaxError: "), "{}", warnings[0]);
+    assert_eq!(byte_code(&tree).len(), 2);
+}
+
+#[test]
+fn byte_code_from_elsewhere_is_replaced_and_links_are_left_alone() {
+    let compiler = compiler();
+    let stale = format!("app/__pycache__/x.{}.pyc", compiler.cache_tag);
+    let mut tree = tree(&[("app/x.py", ""), (&stale, "stale"), ("app/__pycache__/x.cpython-27.pyc", "old")]);
+    let link =
+        Node { content: Content::Symlink("x.py".to_owned()), executable: false, origin: "test".into() };
+    tree.insert(TreePath::new("app/link.py").unwrap(), link).unwrap();
+    assert!(compiler.compile(&mut tree, &["app"]).unwrap().is_empty());
+    assert_ne!(tree.get(&stale).unwrap().content.read().unwrap(), b"stale");
+    assert_eq!(tree.len(), 4);
+}
+
+#[test]
+fn modules_beside_the_sources_are_not_imported() {
+    let mut tree =
+        tree(&[("app/marshal.py", "raise SystemExit"), ("app/importlib/__init__.py", "raise SystemExit")]);
+    assert!(compiler().compile(&mut tree, &["app"]).unwrap().is_empty());
+}
+
+#[test]
+fn an_interpreter_that_fails_is_one_failure() {
+    let fails = |executable: &str| {
+        let mut tree = varied();
+        let failure = Compiler::new(Path::new(executable), (3, 12)).compile(&mut tree, &["app"]).unwrap_err();
+        assert_eq!(byte_code(&tree).len(), 0);
+        failure.to_string()
+    };
+    assert_eq!(
+        fails("/nonexistent/python"),
+        "the interpreter /nonexistent/python cannot be started to compile"
+    );
+    assert_eq!(
+        fails("/bin/false"),
+        "the interpreter /bin/false broke off while it compiled app/p0/m0.py (exit status: 1)"
+    );
+    assert!(
+        fails("/bin/cat").starts_with("the interpreter /bin/cat broke off while it compiled app/p0/m0.py")
+    );
+}
