@@ -1,0 +1,111 @@
+//! Resolution with pip: `pip install --dry-run --report`, which tells the exact files.
+
+use std::collections::BTreeMap;
+
+use coil_bootstrap::format::digest::Digest;
+use serde::Deserialize;
+
+use super::Work;
+use super::pin::{Pin, Source};
+use super::tool::run;
+use crate::error::{Context, Failure, Result};
+use crate::lock::{Vcs, normal_name, url};
+
+/// pip, "Installation report", version 1: the parts that are used.
+#[derive(Deserialize)]
+struct Report {
+    install: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: Metadata,
+    is_direct: bool,
+    download_info: Download,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    version: String,
+}
+
+/// PyPA, "Recording the direct URL origin of installed distributions".
+#[derive(Deserialize)]
+struct Download {
+    url: String,
+    subdirectory: Option<String>,
+    archive_info: Option<Archive>,
+    vcs_info: Option<Revision>,
+    dir_info: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    hash: Option<String>,
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    vcs: String,
+    requested_revision: Option<String>,
+    commit_id: String,
+}
+
+/// What pip chooses.
+pub fn pins(work: &Work) -> Result<Vec<Pin>> {
+    let report = work.scratch.join("report.json");
+    let mut command = work.tools.pip(work.interpreter)?;
+    command.args(["install", "--dry-run", "--ignore-installed", "--quiet", "--report"]).arg(&report);
+    let (words, variables) = work.indexes.for_pip();
+    command.args(words).envs(variables);
+    for file in &work.request.constraint_files {
+        command.arg("-c").arg(file);
+    }
+    command.arg("-r").arg(&work.list);
+    for file in &work.request.requirement_files {
+        command.arg("-r").arg(file);
+    }
+    run(command, "the requirements cannot be resolved")?;
+    let bytes = std::fs::read(&report).context(|| "pip left no report".to_owned())?;
+    let report: Report =
+        serde_json::from_slice(&bytes).context(|| "pip's report cannot be read".to_owned())?;
+    report.install.into_iter().map(|item| pin_of(item, work)).collect()
+}
+
+fn pin_of(item: Item, work: &Work) -> Result<Pin> {
+    let name = normal_name(&item.metadata.name);
+    let download = item.download_info;
+    let source = if let Some(revision) = download.vcs_info {
+        Source::Vcs(Vcs {
+            kind: revision.vcs,
+            url: Some(download.url),
+            requested_revision: revision.requested_revision,
+            commit_id: revision.commit_id,
+            subdirectory: download.subdirectory,
+        })
+    } else if download.dir_info.is_some() {
+        let path = url::local_path(&download.url);
+        Source::Directory(path.ok_or_else(|| Failure::new(format!("pip names no directory for {name}")))?)
+    } else {
+        let built = url::local_path(&download.url).and_then(|path| work.stand_in(&path));
+        match built {
+            Some(index) => Source::Built(index),
+            None => Source::File {
+                sha256: download.archive_info.as_ref().and_then(Archive::sha256),
+                address: download.url,
+                direct: item.is_direct,
+            },
+        }
+    };
+    Ok(Pin { name, version: Some(item.metadata.version), source })
+}
+
+impl Archive {
+    fn sha256(&self) -> Option<Digest> {
+        let old = || self.hash.as_deref()?.strip_prefix("sha256=");
+        Digest::from_hex(self.hashes.get("sha256").map(String::as_str).or_else(old)?)
+    }
+}
