@@ -31,7 +31,9 @@ fn shown(path: &Path) -> String {
 
 fn refuse(directory: &str, words: &[&str], why: &str) {
     for (file, code) in sources(directory) {
-        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        for (number, line) in
+            code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
             if let Some(word) = words.iter().find(|word| line.contains(**word)) {
                 panic!("{file}:{}: `{word}`: {why}", number + 1);
             }
@@ -41,7 +43,8 @@ fn refuse(directory: &str, words: &[&str], why: &str) {
 
 #[test]
 fn the_format_is_bytes_only() {
-    let words = ["std::fs", "std::env", "std::time", "std::process", "std::thread", "crate::cache", "crate::host"];
+    let words =
+        ["std::fs", "std::env", "std::time", "std::process", "std::thread", "crate::cache", "crate::host"];
     refuse("bootstrap/src/format", &words, "the format touches no files, no environment and no clock");
 }
 
@@ -56,8 +59,11 @@ fn a_floor_never_uses_a_higher_one() {
         &["tree", "error"],
     ];
     for (height, floor) in floors.iter().enumerate() {
-        let above: Vec<String> =
-            floors[..height].iter().flat_map(|names| names.iter()).map(|name| format!("crate::{name}::")).collect();
+        let above: Vec<String> = floors[..height]
+            .iter()
+            .flat_map(|names| names.iter())
+            .map(|name| format!("crate::{name}::"))
+            .collect();
         let above: Vec<&str> = above.iter().map(String::as_str).collect();
         for name in floor.iter() {
             let paths = [format!("src/{name}"), format!("src/{name}.rs")];
@@ -73,7 +79,8 @@ fn a_floor_never_uses_a_higher_one() {
 
 #[test]
 fn the_launcher_depends_on_its_short_list_and_nothing_else() {
-    let manifest: toml::Table = fs::read_to_string(root().join("bootstrap/Cargo.toml")).unwrap().parse().unwrap();
+    let manifest: toml::Table =
+        fs::read_to_string(root().join("bootstrap/Cargo.toml")).unwrap().parse().unwrap();
     let dependencies = manifest["dependencies"].as_table().unwrap();
     let names: Vec<&str> = dependencies.keys().map(String::as_str).collect();
     assert_eq!(names, ["libc", "object", "rustix", "serde", "serde_json", "sha2", "zstd"]);
@@ -98,7 +105,13 @@ fn no_file_is_more_than_one_idea_long() {
 
 #[test]
 fn what_is_packed_does_not_depend_on_the_clock_or_the_machine() {
-    for directory in ["src/layer.rs", "src/bundle.rs", "src/plan.rs", "src/tree.rs", "src/wheel", "src/bytecode"] {
-        refuse(directory, &["SystemTime", "hostname", "available_parallelism().get"], "same inputs, same bytes");
+    for directory in
+        ["src/layer.rs", "src/bundle.rs", "src/plan.rs", "src/tree.rs", "src/wheel", "src/bytecode"]
+    {
+        refuse(
+            directory,
+            &["SystemTime", "hostname", "available_parallelism().get"],
+            "same inputs, same bytes",
+        );
     }
 }

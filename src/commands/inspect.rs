@@ -38,7 +38,10 @@ fn describe(manifest: &Manifest) -> String {
         None => format!("{}\n", manifest.name),
     };
     let platform = &manifest.platform;
-    text += &format!("for {}/{}, with CPython {} ({}) ", platform.os, platform.architecture, python.version, python.abi);
+    text += &format!(
+        "for {}/{}, with CPython {} ({}) ",
+        platform.os, platform.architecture, python.version, python.abi
+    );
     text += &format!("and {}\n\ncommands\n", python.libc);
     for (name, command) in &manifest.commands {
         let mark = if manifest.default.as_ref() == Some(name) { "*" } else { " " };

@@ -18,6 +18,7 @@ fn cache_directory() -> Result<PathBuf> {
         .or_else(|| variable("XDG_CACHE_HOME").filter(usable).map(|path| path.join("coil")))
         .or_else(|| variable("HOME").filter(usable).map(|path| path.join(".cache/coil")))
         .ok_or_else(|| {
-            Failure::new("there is no place for the cache: HOME is not set").hint("set COIL_CACHE to a directory")
+            Failure::new("there is no place for the cache: HOME is not set")
+                .hint("set COIL_CACHE to a directory")
         })
 }

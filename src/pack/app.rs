@@ -5,7 +5,7 @@ use coil_bootstrap::format::path::TreePath;
 use sha2::{Digest as _, Sha256};
 
 use super::commands::Chosen;
-use crate::bytecode::Compiler;
+use super::compiler;
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::project::Project;
@@ -29,7 +29,8 @@ pub fn layer(
     let mut tree = project.app.clone().unwrap_or_default();
     let inside = |text: String| TreePath::new(text).map_err(|error| Failure::new(error.to_string()));
     let add = |tree: &mut Tree, path: TreePath, text: &str| {
-        let node = Node { content: Content::bytes(text.as_bytes()), executable: false, origin: "coil".into() };
+        let node =
+            Node { content: Content::bytes(text.as_bytes()), executable: false, origin: "coil".into() };
         tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))
     };
     if !tree.is_empty() {
@@ -46,7 +47,7 @@ pub fn layer(
     let content = content_key(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
     let key = Key::new("app", &[&project.name, &content, &super::python_key(python), &level.to_string()]);
     let layer = store.layer(key, level, || {
-        let warnings = Compiler::new(interpreter).compile(&mut tree)?;
+        let warnings = compiler(interpreter).compile(&mut tree, &["app", "venv"])?;
         warnings.iter().for_each(|warning| report.warning(warning));
         Ok(Made { tree, origin: project.name.clone(), scripts: Vec::new(), facts: () })
     })?;

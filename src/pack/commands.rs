@@ -33,7 +33,9 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
         chosen.add(name, entry_point, &known)?;
     }
     for program in own_programs(project, wheels) {
-        if !chosen.commands.contains_key(&program) && coil_bootstrap::format::manifest::is_command_name(&program) {
+        if !chosen.commands.contains_key(&program)
+            && coil_bootstrap::format::manifest::is_command_name(&program)
+        {
             let entry = EntryPoint { entry: Entry::Script(program.clone()), args: Vec::new() };
             chosen.add(&program, &entry, &known)?;
         }

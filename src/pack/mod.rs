@@ -13,6 +13,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use crate::bundle::align;
+use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Failure, Result};
 use crate::find_python;
@@ -32,7 +33,12 @@ pub struct Parts {
 }
 
 /// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
-pub fn pack(options: &cli::Project, output: Option<PathBuf>, store: &Store, report: &Report) -> Result<Parts> {
+pub fn pack(
+    options: &cli::Project,
+    output: Option<PathBuf>,
+    store: &Store,
+    report: &Report,
+) -> Result<Parts> {
     let mut project = Project::read(&words(options, output)?)?;
     if let Some(name) = &options.name {
         project.name = name.clone();
@@ -76,7 +82,8 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
     let split = |text: &String| {
         let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
         pair.ok_or_else(|| {
-            Failure::new(format!("--command {text:?} does not name an entry")).hint("write --command NAME=ENTRY")
+            Failure::new(format!("--command {text:?} does not name an entry"))
+                .hint("write --command NAME=ENTRY")
         })
     };
     Ok(Words {
@@ -144,4 +151,10 @@ pub fn default_output(manifest: &Manifest) -> PathBuf {
 /// The part of a Python's facts that wheels and byte code depend on, for the keys of the store.
 fn python_key(python: &Python) -> String {
     format!("{} {} {} {}", python.abi, python.magic, python.libc, python.site_packages)
+}
+
+/// Compiles with the interpreter that is packed, where it was harvested from: the same program with the
+/// same standard library.
+fn compiler(interpreter: &Interpreter) -> Compiler {
+    Compiler::new(&interpreter.base_executable, (interpreter.version.0, interpreter.version.1))
 }

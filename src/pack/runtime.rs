@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use coil_bootstrap::format::manifest::Python;
 use serde::{Deserialize, Serialize};
 
-use crate::bytecode::Compiler;
+use super::compiler;
 use crate::error::{Context, Result};
 use crate::interpreter::Interpreter;
 use crate::report::Report;
@@ -40,7 +40,7 @@ pub fn layer(
         let harvest = harvest(interpreter)?;
         let mut tree = harvest.tree;
         let mut notes = harvest.notes;
-        notes.extend(Compiler::new(interpreter).compile(&mut tree)?);
+        notes.extend(compiler(interpreter).compile(&mut tree, &["python/lib"])?);
         let origin = format!("CPython {}", interpreter.full_version);
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));
         notes.iter().for_each(|note| report.detail(note));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use coil_bootstrap::format::manifest::Python;
 use serde::{Deserialize, Serialize};
 
+use super::compiler;
 use super::resolution::KeptWheel;
 use crate::bytecode::Compiler;
 use crate::error::Result;
@@ -34,7 +35,7 @@ pub fn layers(
     report: &Report,
 ) -> Result<Vec<StoredLayer<Facts>>> {
     let target = target(python, interpreter);
-    let compiler = Compiler::new(interpreter);
+    let compiler = compiler(interpreter);
     let one = |wheel: &KeptWheel| layer(wheel, &target, &compiler, python, level, store, report);
     kept.iter().map(one).collect()
 }
@@ -56,8 +57,9 @@ fn layer(
         let wheel = Wheel::read(&store.wheel(digest, name), target)?;
         let mut tree = wheel.tree;
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
-        compiler.compile(&mut tree)?.iter().for_each(|warning| report.detail(warning));
-        let programs = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
+        compiler.compile(&mut tree, &["venv"])?.iter().for_each(|warning| report.detail(warning));
+        let programs =
+            tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
         let facts = Facts { name: wheel.metadata.name, version: wheel.metadata.version, programs };
         Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, facts })
     })
