@@ -3,4 +3,5 @@
 pub mod elf;
 pub mod error;
 pub mod interpreter;
+pub mod runtime;
 pub mod tree;
