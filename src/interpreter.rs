@@ -73,7 +73,9 @@ impl Interpreter {
             let message = format!("{shown} cannot be used: it failed to tell what it is ({})", output.status);
             return Err(Failure::new(message).because(last).hint(other));
         }
-        let told: Interpreter = serde_json::from_slice(&output.stdout).map_err(|error| {
+        // Start-up files (`.pth`) may print as well: the answer is the last line.
+        let answer = output.stdout.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let told: Interpreter = serde_json::from_slice(answer).map_err(|error| {
             Failure::new(format!("{shown} cannot be used: it is not a Python interpreter"))
                 .because(error)
                 .hint(other)
@@ -123,6 +125,16 @@ mod tests {
         assert!(interpreter.base_executable.is_absolute());
         assert!(interpreter.stdlib.join("os.py").exists());
         assert_eq!(interpreter.magic.len(), 8);
+    }
+
+    #[test]
+    fn what_start_up_files_print_is_not_taken_for_the_answer() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("python3");
+        std::fs::write(&path, "#!/bin/sh\necho welcome\nexec python3 \"$@\"\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(Interpreter::probe(&path).unwrap().implementation, "cpython");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 
 use object::elf::{self, DynamicTag, ProgramType, SectionType};
 
+use super::machine::{MACHINES, Machine};
+
 /// The file that runs this test: a real executable with a loader, symbols and debugging sections.
 pub fn this_executable() -> Vec<u8> {
     fs::read(std::env::current_exe().unwrap()).unwrap()
@@ -31,6 +33,11 @@ fn start(command: &mut Command) -> Output {
             output => return output.unwrap(),
         }
     }
+}
+
+/// The machine that runs this test, and that the libraries made here are for.
+pub fn machine() -> &'static Machine {
+    MACHINES.iter().find(|machine| machine.name == std::env::consts::ARCH).unwrap()
 }
 
 /// A shared library with a dynamic section, symbols, a version it needs, and a comment to strip.
@@ -116,7 +123,7 @@ impl Library {
         table.extend(section(27, elf::SHT_STRTAB, 0, names, 0));
         let table = append(&mut file, &table);
         file[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
-        let machine = u64::from(elf::EM_X86_64.0) << 16;
+        let machine = u64::from(machine().elf.0) << 16;
         file[16..64].copy_from_slice(&words(&[
             u64::from(elf::ET_DYN.0) | machine | 1 << 32,
             0,

@@ -145,7 +145,6 @@ impl Libraries {
 mod tests {
     use super::*;
     use crate::elf::fixture;
-    use crate::elf::machine::MACHINES;
 
     struct Place(tempfile::TempDir);
 
@@ -165,7 +164,7 @@ mod tests {
         /// What a program with this file's search paths and needs gets.
         fn find(&self, library: fixture::Library) -> Result<Vec<String>, Missing> {
             let view = View::read(&library.build()).unwrap();
-            let machine = &MACHINES[0];
+            let machine = fixture::machine();
             let mut libraries = Libraries::new(System::look(machine), machine);
             libraries.add(&Scope::of(&self.0.path().join("bin/program"), &view), &view.needed)?;
             let inside = |path: PathBuf| path.strip_prefix(self.0.path()).unwrap().display().to_string();
@@ -200,7 +199,7 @@ mod tests {
             library("program").needed("libcoil-a.so").rpath("$ORIGIN/../old").runpath("$ORIGIN/../new");
         assert_eq!(place.find(both).unwrap(), ["new/libcoil-a.so"]);
         let mut foreign = library("libcoil-a.so").build();
-        foreign[18] = 0xb7;
+        foreign[18] = 0x08;
         fs::write(place.0.path().join("old/libcoil-a.so"), foreign).unwrap();
         let program = library("program").needed("libcoil-a.so").rpath("$ORIGIN/../old:$ORIGIN/../new");
         assert_eq!(place.find(program).unwrap(), ["new/libcoil-a.so"]);

@@ -154,6 +154,10 @@ impl Harvester<'_> {
             self.notes.push(format!("{module} is left out: it needs {missing}"));
             return Ok(());
         }
+        if module == "_tkinter" {
+            // Its library reads them from a directory that is compiled into it.
+            self.notes.push("tkinter needs Tcl's scripts, which are not packed, on the target".into());
+        }
         let content = Content::bytes(contained(&part.path, bytes)?);
         self.insert(path, content, false, &self.origin.clone())
     }

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use coil_bootstrap::format::manifest::Slot;
 
 use super::*;
+use crate::elf::fixture;
 
 /// What has to work in an empty root wherever the build machine's interpreter can do it.
 const MODULES: &str = "ssl sqlite3 ctypes lzma bz2 curses readline zlib hashlib uuid decimal zoneinfo \
@@ -182,4 +183,69 @@ fn two_harvests_of_one_interpreter_are_equal() {
         assert_eq!((path, first.executable), (other, second.executable));
         assert!(first.content.read().unwrap() == second.content.read().unwrap(), "{path}");
     }
+}
+
+/// A real interpreter with a standard library made by a test.
+fn with_stdlib(root: &Path) -> Interpreter {
+    let mut interpreter = Interpreter::probe(Path::new("python3")).unwrap();
+    interpreter.stdlib = root.join("lib/python3.99");
+    interpreter.dynload = Some(interpreter.stdlib.join("lib-dynload"));
+    fs::create_dir_all(interpreter.stdlib.join("lib-dynload")).unwrap();
+    fs::write(interpreter.stdlib.join("os.py"), "").unwrap();
+    interpreter
+}
+
+#[test]
+fn a_module_whose_library_is_not_on_this_machine_is_left_out_with_a_note() {
+    let directory = tempfile::tempdir().unwrap();
+    let interpreter = with_stdlib(directory.path());
+    let write = |name: &str, bytes: Vec<u8>| {
+        fs::write(interpreter.stdlib.join("lib-dynload").join(format!("{name}.so")), bytes).unwrap();
+    };
+    let library = |needed| fixture::Library::new("x.so").needed(needed);
+    write("_good", library("libm.so.6").runpath("/opt/build/lib").build());
+    write("_tkinter", library("libcoil-none.so.1").build());
+    write("_testcapi", library("libcoil-none.so.2").build());
+    let mut foreign = library("libm.so.6").build();
+    foreign[18] = 0x08;
+    write("_foreign", foreign);
+    let harvest = harvest(&interpreter).unwrap();
+    let module = |name: &str| harvest.tree.get(&format!("python/lib/python3.99/lib-dynload/{name}.so"));
+    let good = View::read(&module("_good").unwrap().content.read().unwrap()).unwrap();
+    assert!(good.runpath.is_none() && good.rpath.is_empty());
+    assert!(["_tkinter", "_testcapi", "_foreign"].iter().all(|name| module(name).is_none()));
+    let notes = harvest.notes.join("\n");
+    assert!(notes.contains("_tkinter is left out: it needs libcoil-none.so.1, which is not on this machine"));
+    assert!(notes.contains("_foreign is left out: it is for another machine"), "{notes}");
+    assert!(!notes.contains("libcoil-none.so.2"), "{notes}");
+}
+
+#[test]
+fn links_out_of_the_standard_library_are_followed_and_links_in_circles_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let interpreter = with_stdlib(directory.path());
+    fs::write(directory.path().join("outside.py"), "outside").unwrap();
+    symlink("../../outside.py", interpreter.stdlib.join("inside.py")).unwrap();
+    symlink(".", interpreter.stdlib.join("circle")).unwrap();
+    symlink("/nonexistent", interpreter.stdlib.join("dangling.py")).unwrap();
+    let harvest = harvest(&interpreter).unwrap();
+    let inside = harvest.tree.get("python/lib/python3.99/inside.py").unwrap();
+    assert_eq!(inside.content.read().unwrap(), b"outside");
+    assert!(harvest.tree.iter().all(|(path, _)| !path.contains("circle")));
+    assert!(harvest.notes.join("").contains("links to nothing (dangling.py)"));
+}
+
+#[test]
+fn what_cannot_be_harvested_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut interpreter = with_stdlib(directory.path());
+    let refusal = |interpreter: &Interpreter| harvest(interpreter).map(|_| ()).unwrap_err().to_string();
+    fs::remove_file(interpreter.stdlib.join("os.py")).unwrap();
+    assert!(refusal(&interpreter).starts_with("there is no standard library at "));
+    interpreter.base_executable = directory.path().join("python3");
+    fs::write(&interpreter.base_executable, "#!/bin/sh").unwrap();
+    assert!(refusal(&interpreter).ends_with("python3 cannot be packed"));
+    fs::write(&interpreter.base_executable, fixture::Library::new("x").needed("libcoil-none.so").build())
+        .unwrap();
+    assert!(refusal(&interpreter).ends_with("python3 needs libcoil-none.so, which is not on this machine"));
 }
