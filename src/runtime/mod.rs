@@ -1,0 +1,254 @@
+//! Harvesting an installed CPython into a tree that runs anywhere.
+//!
+//! ```text
+//! python/bin/python3.12          the interpreter, with room for the paths of its loader and its libraries
+//! python/lib/python3.12/...      the standard library without tests and build leftovers
+//! python/lib/*.so*               libpython and every library that it and the extension modules need
+//! python/libgcc/                 libgcc_s and libstdc++, which wheels expect of the host
+//! python/libc/                   glibc and its loader
+//! ```
+//!
+//! No interpreter is started here and nothing of the installation is changed. The order of files, the clock
+//! and the place of the installation do not influence the tree, except where the standard library itself
+//! records them.
+
+mod glibc;
+mod libraries;
+mod stdlib;
+mod sysconfig;
+mod system;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use coil_bootstrap::format::manifest::Python;
+use coil_bootstrap::format::path::TreePath;
+
+use crate::elf::slots::{self, Prepared};
+use crate::elf::{self, ElfError, Machine, View};
+use crate::error::{Context, Failure, Result};
+use crate::interpreter::Interpreter;
+use crate::tree::{Content, Node, Tree};
+use libraries::{Libraries, Scope};
+use stdlib::{Part, Stdlib};
+use system::System;
+
+/// The directories that libraries are in, in the order they are searched.
+const SEARCH_PATH: [&str; 3] = ["python/lib", glibc::COMPILER, glibc::DIRECTORY];
+
+/// A runtime: its files, and what a manifest says of it.
+pub struct Harvest {
+    /// The files, all below `python/`.
+    pub tree: Tree,
+    /// What the launcher must know of them.
+    pub python: Python,
+    /// What was left out and why, a sentence each, for the user.
+    pub notes: Vec<String>,
+}
+
+/// Harvests the installation that `interpreter` belongs to.
+///
+/// Fails where the interpreter or a library that it needs itself cannot be found or read, and for machines
+/// that are not in the table. An extension module that needs what this machine does not have is left
+/// out with a note.
+pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
+    let executable = &interpreter.base_executable;
+    let bytes = fs::read(executable).context(|| format!("cannot read {}", executable.display()))?;
+    let view = View::read(&bytes).map_err(|error| unusable(executable, error))?;
+    let machine = view.machine.ok_or_else(|| {
+        Failure::new(format!("{} is for a machine that coil does not know", executable.display()))
+    })?;
+    let mut harvester = Harvester {
+        interpreter,
+        machine,
+        origin: format!("CPython {}", interpreter.full_version).into(),
+        libraries: Libraries::new(System::look(machine), machine),
+        tree: Tree::new(),
+        notes: Vec::new(),
+    };
+    let scope = Scope::of(executable, &view);
+    harvester.add_base_libraries(&scope, &view)?;
+    harvester.add_stdlib(&scope)?;
+    harvester.add_libraries()?;
+    let prepared = harvester.add_interpreter(bytes)?;
+    let python = harvester.facts(&prepared)?;
+    Ok(Harvest { tree: harvester.tree, python, notes: harvester.notes })
+}
+
+struct Harvester<'a> {
+    interpreter: &'a Interpreter,
+    machine: &'static Machine,
+    origin: Arc<str>,
+    libraries: Libraries,
+    tree: Tree,
+    notes: Vec<String>,
+}
+
+impl Harvester<'_> {
+    /// Finds what the interpreter needs, and what is carried in any case.
+    fn add_base_libraries(&mut self, scope: &Scope, view: &View) -> Result<()> {
+        let executable = self.interpreter.base_executable.display().to_string();
+        self.libraries.add(scope, &view.needed).map_err(|missing| {
+            Failure::new(format!("{executable} needs {missing}"))
+                .hint("install that library, or name another interpreter with --python")
+        })?;
+        for name in glibc::required(self.machine) {
+            self.libraries.add(scope, &[name.to_owned()]).map_err(|missing| {
+                Failure::new(format!("glibc is not complete: {missing}"))
+                    .hint(format!("coil needs the glibc that {executable} runs with, loader included"))
+            })?;
+        }
+        for name in glibc::OPTIONAL {
+            // Whether these exist as files depends on glibc's version.
+            let _ = self.libraries.add(scope, &[name.to_owned()]);
+        }
+        for name in glibc::COMPILER_LIBRARIES {
+            if let Err(missing) = self.libraries.add(scope, &[name.to_owned()]) {
+                self.notes.push(format!("{missing}: wheels that need it find it on the host or not at all"));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_stdlib(&mut self, scope: &Scope) -> Result<()> {
+        let stdlib = Stdlib::read(self.interpreter)?;
+        self.notes.extend(stdlib.notes());
+        for part in &stdlib.parts {
+            if part.name.contains(".so") {
+                self.add_module(scope, part)?;
+            } else if sysconfig::records_paths(&part.name) {
+                let text = fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()))?;
+                let text = sysconfig::relocated(text, &self.interpreter.base_prefix);
+                self.insert(
+                    self.stdlib_path(part)?,
+                    Content::bytes(text),
+                    part.executable,
+                    &self.origin.clone(),
+                )?;
+            } else {
+                let content = Content::File(part.path.clone());
+                self.insert(self.stdlib_path(part)?, content, part.executable, &self.origin.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An extension module, with the libraries it needs.
+    fn add_module(&mut self, scope: &Scope, part: &Part) -> Result<()> {
+        let bytes = fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()))?;
+        let path = self.stdlib_path(part)?;
+        let module = path.file_name().split('.').next().unwrap_or_default().to_owned();
+        let view = match View::read(&bytes) {
+            Ok(view) => view,
+            Err(ElfError::NotElf) => {
+                return self.insert(path, Content::bytes(bytes), part.executable, &self.origin.clone());
+            }
+            Err(error) => return Err(unusable(&part.path, error)),
+        };
+        if view.machine != Some(self.machine) {
+            self.notes.push(format!("{module} is left out: it is for another machine"));
+            return Ok(());
+        }
+        if let Err(missing) = self.libraries.add(&Scope::below(scope, &part.path, &view), &view.needed) {
+            self.notes.push(format!("{module} is left out: it needs {missing}"));
+            return Ok(());
+        }
+        if module == "_tkinter" {
+            // Its library reads them from a directory that is compiled into it.
+            self.notes.push("tkinter needs Tcl's scripts, which are not packed, on the target".into());
+        }
+        let content = Content::bytes(contained(&part.path, bytes)?);
+        self.insert(path, content, false, &self.origin.clone())
+    }
+
+    /// Every library that was found to be needed, each once, under the name it is asked for.
+    fn add_libraries(&mut self) -> Result<()> {
+        for (name, source) in self.libraries.found() {
+            let directory = glibc::place(&name, self.machine).unwrap_or(SEARCH_PATH[0]);
+            let path = tree_path(format!("{directory}/{name}"))?;
+            let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
+            let content = Content::bytes(contained(&source, bytes)?);
+            // The kernel executes the loader; all others are only mapped.
+            self.insert(path, content, name == self.machine.loader, &source.display().to_string().into())?;
+        }
+        Ok(())
+    }
+
+    fn add_interpreter(&mut self, bytes: Vec<u8>) -> Result<Prepared> {
+        let loader = format!("/{}/{}", glibc::DIRECTORY, self.machine.loader);
+        let search_path = SEARCH_PATH.map(|directory| format!("/{directory}")).join(":");
+        let mut prepared = slots::prepare(bytes, &loader, &search_path)
+            .map_err(|error| unusable(&self.interpreter.base_executable, error))?;
+        let content = Content::bytes(std::mem::take(&mut prepared.bytes));
+        let executable = self.executable()?;
+        let origin = self.origin.clone();
+        for name in ["python", "python3", &format!("python{}", self.interpreter.minor_version())] {
+            let path = tree_path(format!("python/bin/{name}"))?;
+            if path != executable {
+                self.insert(path, Content::Symlink(executable.file_name().to_owned()), false, &origin)?;
+            }
+        }
+        self.insert(executable, content, true, &origin)?;
+        Ok(prepared)
+    }
+
+    fn facts(&self, prepared: &Prepared) -> Result<Python> {
+        let interpreter = self.interpreter;
+        let (major, minor) = interpreter.glibc.ok_or_else(|| {
+            Failure::new(format!("{} does not run on glibc", interpreter.base_executable.display()))
+        })?;
+        Ok(Python {
+            implementation: interpreter.implementation.clone(),
+            version: interpreter.full_version.clone(),
+            abi: interpreter.abi(),
+            magic: interpreter.magic.clone(),
+            libc: format!("glibc-{major}.{minor}"),
+            executable: self.executable()?,
+            loader: tree_path(format!("{}/{}", glibc::DIRECTORY, self.machine.loader))?,
+            search_path: SEARCH_PATH.into_iter().map(|path| tree_path(path.into())).collect::<Result<_>>()?,
+            loader_slot: prepared.loader,
+            search_path_slot: prepared.search_path,
+            site_packages: tree_path(format!("lib/{}/site-packages", stdlib::directory(interpreter)))?,
+        })
+    }
+
+    fn executable(&self) -> Result<TreePath> {
+        let interpreter = self.interpreter;
+        tree_path(format!("python/bin/python{}{}", interpreter.minor_version(), interpreter.abi_flags))
+    }
+
+    fn stdlib_path(&self, part: &Part) -> Result<TreePath> {
+        let (lib, name) = (stdlib::parent(self.interpreter), stdlib::directory(self.interpreter));
+        tree_path(format!("python/{lib}/{name}/{}", part.name))
+    }
+
+    fn insert(
+        &mut self,
+        path: TreePath,
+        content: Content,
+        executable: bool,
+        origin: &Arc<str>,
+    ) -> Result<()> {
+        let node = Node { content, executable, origin: Arc::clone(origin) };
+        self.tree.insert(path, node).context(|| "the runtime cannot be put together".into())
+    }
+}
+
+/// The file without what is never loaded, looking for its libraries inside the tree.
+fn contained(path: &Path, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    elf::strip(&mut bytes).map_err(|error| unusable(path, error))?;
+    elf::contain(&mut bytes).map_err(|error| unusable(path, error))?;
+    Ok(bytes)
+}
+
+fn unusable(path: &Path, error: ElfError) -> Failure {
+    Failure::new(format!("{} cannot be packed", path.display())).because(error)
+}
+
+fn tree_path(path: String) -> Result<TreePath> {
+    TreePath::new(path).context(|| "the runtime cannot be put together".into())
+}
+
+#[cfg(test)]
+mod tests;
