@@ -1,12 +1,15 @@
 //! The interpreter on the build machine: how it is found, and what it says of itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Result};
 
 /// A CPython on this machine, in its own words.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interpreter {
     /// The interpreter the user meant: a virtualenv's python where there is one. Resolution runs with it.
@@ -41,4 +44,98 @@ pub struct Interpreter {
     pub has_pip: bool,
     /// The environment markers of PEP 508, by name.
     pub markers: BTreeMap<String, String>,
+}
+
+/// The Python versions that can be packed: 3.9 up to, but not including, 3.15.
+const SUPPORTED: std::ops::Range<u16> = 9..15;
+
+impl Interpreter {
+    /// Asks the interpreter at `executable` what it is.
+    ///
+    /// It is run isolated and without any `PYTHON*` variable, so that it answers for itself and not for
+    /// what the user has set up around it.
+    pub fn probe(executable: &Path) -> Result<Self> {
+        let shown = executable.display();
+        let other = "name another interpreter with --python";
+        let mut command = Command::new(executable);
+        command.args(["-I", "-c", include_str!("../runtime-templates/probe.py")]);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PYTHON") || name == "__PYVENV_LAUNCHER__" {
+                command.env_remove(name);
+            }
+        }
+        let output = command.stdin(Stdio::null()).output().map_err(|error| {
+            Failure::new(format!("cannot start the interpreter {shown}")).because(error).hint(other)
+        })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let last = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
+            let message = format!("{shown} cannot be used: it failed to tell what it is ({})", output.status);
+            return Err(Failure::new(message).because(last).hint(other));
+        }
+        let told: Interpreter = serde_json::from_slice(&output.stdout).map_err(|error| {
+            Failure::new(format!("{shown} cannot be used: it is not a Python interpreter"))
+                .because(error)
+                .hint(other)
+        })?;
+        told.check(executable).map_err(|failure| failure.hint(other))?;
+        Ok(told)
+    }
+
+    /// `3.12`
+    pub fn minor_version(&self) -> String {
+        format!("{}.{}", self.version.0, self.version.1)
+    }
+
+    /// The ABI tag: `cp312`, `cp313t`.
+    pub fn abi(&self) -> String {
+        format!("cp{}{}{}", self.version.0, self.version.1, self.abi_flags)
+    }
+
+    fn check(&self, executable: &Path) -> Result<()> {
+        let shown = executable.display();
+        if self.implementation != "cpython" {
+            let message = format!("{shown} is {}, and only CPython can be packed", self.implementation);
+            return Err(Failure::new(message));
+        }
+        let (major, minor, _) = self.version;
+        if major != 3 || !SUPPORTED.contains(&minor) {
+            let message = format!("{shown} is Python {}, and coil packs 3.9 to 3.14", self.full_version);
+            return Err(Failure::new(message));
+        }
+        if self.glibc.is_none() {
+            return Err(Failure::new(format!(
+                "{shown} does not run on glibc, and coil packs only those that do"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_of_this_machine_tells_what_it_is() {
+        let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
+        assert_eq!(interpreter.implementation, "cpython");
+        assert!(interpreter.base_executable.is_absolute());
+        assert!(interpreter.stdlib.join("os.py").exists());
+        assert_eq!(interpreter.magic.len(), 8);
+    }
+
+    #[test]
+    fn what_is_no_interpreter_or_a_broken_one_is_refused_with_a_hint() {
+        let cases = [
+            ("/bin/echo", "not a Python interpreter"),
+            ("/bin/false", "failed to tell"),
+            ("/nowhere/python3", "cannot start"),
+        ];
+        for (program, reason) in cases {
+            let failure = Interpreter::probe(Path::new(program)).unwrap_err();
+            assert!(failure.to_string().contains(reason), "{failure}");
+            assert!(failure.advice().is_some());
+        }
+    }
 }
