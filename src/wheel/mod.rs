@@ -51,7 +51,8 @@ pub struct Wheel {
     pub metadata: Metadata,
     /// The scripts it offers.
     pub entry_points: EntryPoints,
-    /// What it puts into an image, below [`ENVIRONMENT`]; byte code is not in it.
+    /// What it puts into an image, below [`ENVIRONMENT`]. Its RECORD lists everything in it; byte code
+    /// that is compiled later is not listed.
     pub tree: Tree,
     /// Every script in the tree whose first line is `#!` and [`INTERPRETER`].
     pub scripts: Vec<TreePath>,
