@@ -54,7 +54,10 @@ impl Workplace<'_> {
             scope.spawn(move || input.map(|input| ask(requests, input)));
             let heard = child.stdout.take().map_or(Err(io::ErrorKind::BrokenPipe.into()), |output| {
                 let mut output = BufReader::new(output);
-                requests.iter().try_for_each(|_| Ok(answers.push(listen(&mut output)?)))
+                for _ in requests {
+                    answers.push(listen(&mut output)?);
+                }
+                Ok(())
             });
             if heard.is_err() {
                 // The writer may wait for it. Whether killing works is of no interest: `wait` tells.

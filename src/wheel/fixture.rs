@@ -2,6 +2,9 @@
 //!
 //! It uses nothing of the crate it is in, so that integration tests can include this file by its path.
 
+// Whoever includes it needs only some of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -43,7 +46,6 @@ const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
-#[allow(dead_code)]
 impl WheelBuilder {
     /// An empty pure wheel.
     pub fn new(distribution: &str, version: &str) -> Self {

@@ -6,12 +6,14 @@
 //! that are too large for memory; nothing is executed; nothing is fetched.
 
 pub mod archive;
+pub mod contain;
 pub mod dist_info;
 pub mod entry_points;
 pub mod layout;
 pub mod metadata;
 pub mod name;
 pub mod record;
+pub mod script;
 pub mod spill;
 pub mod tags;
 pub mod unpack;
@@ -32,6 +34,7 @@ pub use self::metadata::Metadata;
 use self::metadata::Packaging;
 pub use self::name::{WheelName, normalised};
 pub use self::tags::{Tags, Target};
+use self::unpack::{Unpacked, unpack};
 use crate::error::{Context, Failure, Result};
 use crate::tree::Tree;
 
@@ -48,7 +51,8 @@ pub struct Wheel {
     pub metadata: Metadata,
     /// The scripts it offers.
     pub entry_points: EntryPoints,
-    /// What it puts into an image, below [`ENVIRONMENT`]; byte code is not in it.
+    /// What it puts into an image, below [`ENVIRONMENT`]. Its RECORD lists everything in it; byte code
+    /// that is compiled later is not listed.
     pub tree: Tree,
     /// Every script in the tree whose first line is `#!` and [`INTERPRETER`].
     pub scripts: Vec<TreePath>,
@@ -74,9 +78,10 @@ impl Wheel {
         let dist_info = DistInfo::read(&mut archive, &file_name)?;
         let layout = Layout::new(&dist_info.metadata, target)
             .context(|| format!("{file_name} cannot be installed"))?;
-        let tree = unpack::unpack(&mut archive, &dist_info, &layout, &Arc::from(file_name.text.as_str()))?;
+        let Unpacked { tree, mut warnings } =
+            unpack(&mut archive, &dist_info, &layout, &Arc::from(file_name.text.as_str()))?;
         let scripts = scripts(&tree, &layout)?;
-        let warnings = warnings(&file_name, &dist_info.packaging);
+        warnings.extend(format_warning(&file_name, &dist_info.packaging));
         let DistInfo { metadata, entry_points, .. } = dist_info;
         Ok(Wheel { file_name, metadata, entry_points, tree, scripts, warnings, digest: archive.digest() })
     }
@@ -85,19 +90,17 @@ impl Wheel {
 fn scripts(tree: &Tree, layout: &Layout) -> Result<Vec<TreePath>> {
     let mut scripts = Vec::new();
     for (path, node) in tree.iter().filter(|(path, _)| path.below(&layout.scripts).is_some()) {
-        if unpack::names_interpreter(&node.content).context(|| format!("{path} cannot be read again"))? {
+        if script::names_interpreter(&node.content).context(|| format!("{path} cannot be read again"))? {
             scripts.push(path.clone());
         }
     }
     Ok(scripts)
 }
 
-fn warnings(name: &WheelName, packaging: &Packaging) -> Vec<String> {
+/// "A wheel installer should warn if Wheel-Version is greater than the version it supports."
+fn format_warning(name: &WheelName, packaging: &Packaging) -> Option<String> {
     let (major, minor) = packaging.wheel_version;
-    if (major, minor) <= Packaging::KNOWN {
-        return Vec::new();
-    }
-    vec![format!(
-        "{name} has the wheel format {major}.{minor}, newer than this program knows; it is read all the same"
-    )]
+    ((major, minor) > Packaging::KNOWN).then(|| {
+        format!("{name} has the wheel format {major}.{minor}, which is newer than this program; it is read all the same")
+    })
 }

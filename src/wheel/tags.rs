@@ -88,11 +88,12 @@ impl Target {
         if (tag_major, tag_minor) == (major, minor) && (abi == "none" || self.loads(abi)) {
             return true;
         }
-        abi == "abi3"
-            && !self.is_free_threaded()
-            && tag_major == major
-            && tag_major >= 3
-            && (2..=minor).contains(&tag_minor)
+        abi == self.stable_abi() && tag_major == major && tag_major >= 3 && (2..=minor).contains(&tag_minor)
+    }
+
+    /// A free-threaded build has a stable ABI of its own (PEP 803).
+    fn stable_abi(&self) -> &'static str {
+        if self.is_free_threaded() { "abi3t" } else { "abi3" }
     }
 
     /// A debug build loads what was built without debugging as well (since Python 3.8).
@@ -128,16 +129,13 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor) = self.version;
-        write!(f, "{}", self.abi)?;
-        if !self.is_free_threaded() {
-            write!(f, ", abi3 from cp{major}2 to cp{major}{minor}")?;
-        }
         let (libc_major, libc_minor) = self.glibc;
+        let (abi, stable, machine) = (&self.abi, self.stable_abi(), &self.machine);
         write!(
             f,
-            " and py3 on any, linux_{machine} and manylinux up to {libc_major}_{libc_minor}_{machine}",
-            machine = self.machine
-        )
+            "{abi}, {stable} from cp{major}2 to cp{major}{minor} and py{major} on any, linux_{machine} "
+        )?;
+        write!(f, "and manylinux up to {libc_major}_{libc_minor}_{machine}")
     }
 }
 
@@ -248,11 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn a_free_threaded_python_takes_no_stable_abi() {
+    fn a_free_threaded_python_has_a_stable_abi_of_its_own() {
         let target = target("cp313t", (3, 13));
         assert!(accepts(&target, "cp313-cp313t-linux_x86_64"));
         assert!(accepts(&target, "py3-none-any"));
         assert!(!accepts(&target, "cp313-cp313-linux_x86_64"));
+        assert!(accepts(&target, "cp313-abi3t-linux_x86_64"));
         assert!(!accepts(&target, "cp39-abi3-linux_x86_64"));
     }
 

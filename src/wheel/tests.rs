@@ -6,6 +6,8 @@ use tempfile::TempDir;
 
 use super::fixture::WheelBuilder;
 use super::*;
+use crate::elf::View;
+use crate::elf::fixture::Library;
 use crate::tree::Content;
 
 fn target() -> Target {
@@ -170,6 +172,31 @@ fn large_members_stay_on_disk() {
     let node = wheel.tree.get(&format!("{SITE}/demo/large.bin")).unwrap();
     assert!(matches!(node.content, Content::Temporary(_)));
     assert!(node.content.read().unwrap() == large);
+}
+
+#[test]
+fn libraries_look_for_their_own_beside_them_and_record_has_the_changed_bytes() {
+    let small = Library::new("libsmall.so").runpath("$ORIGIN/libs:/opt/build").build();
+    let mut large = small.clone();
+    large.resize(spill::IN_MEMORY + 1, 0);
+    let wheel = read(
+        &demo()
+            .file("demo/small.so", &small)
+            .file("demo/large.so", &large)
+            .file("demo/odd.o", b"\x7fELF\x02\x01"),
+    )
+    .unwrap();
+    let record = text(&wheel, &format!("{SITE}/demo-1.0.dist-info/RECORD"));
+    for (name, original) in [("small.so", small), ("large.so", large)] {
+        let bytes = wheel.tree.get(&format!("{SITE}/demo/{name}")).unwrap().content.read().unwrap();
+        let view = View::read(&bytes).unwrap();
+        assert_eq!((view.runpath, view.rpath), (None, vec!["$ORIGIN/libs".to_owned()]), "{name}");
+        assert!(bytes != original);
+        let line = format!("\ndemo/{name},sha256={},{}\n", fixture::sha256(&bytes), bytes.len());
+        assert!(record.contains(&line), "{record}");
+    }
+    assert_eq!(wheel.warnings.len(), 1, "{:?}", wheel.warnings);
+    assert!(wheel.warnings[0].contains("demo/odd.o keeps the search path"), "{}", wheel.warnings[0]);
 }
 
 #[test]

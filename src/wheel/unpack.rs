@@ -11,9 +11,11 @@ use std::sync::Arc;
 use coil_bootstrap::format::path::TreePath;
 
 use super::archive::{Archive, Member};
+use super::contain::{Contained, contain_elf};
 use super::dist_info::DistInfo;
 use super::layout::{ENVIRONMENT, INTERPRETER, Layout, Place};
 use super::record::{self, Algorithm, Claim, Hash, Hasher};
+use super::script::with_interpreter;
 use super::spill::{IN_MEMORY, Spill, Spilled};
 use crate::error::{Context, Failure, Result};
 use crate::tree::{Content, Node, Tree};
@@ -21,15 +23,23 @@ use crate::tree::{Content, Node, Tree};
 /// The name this installer signs with in `INSTALLER`.
 const INSTALLER: &str = "coil";
 
+/// What the members of a wheel became.
+pub struct Unpacked {
+    /// What it puts into an image.
+    pub tree: Tree,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
 /// Puts the members of the wheel `origin` into a tree.
 pub fn unpack(
     archive: &mut Archive,
     dist_info: &DistInfo,
     layout: &Layout,
     origin: &Arc<str>,
-) -> Result<Tree> {
-    let mut unpacking =
-        Unpacking { dist_info, layout, origin, tree: Tree::new(), installed: BTreeMap::new() };
+) -> Result<Unpacked> {
+    let unpacked = Unpacked { tree: Tree::new(), warnings: Vec::new() };
+    let mut unpacking = Unpacking { dist_info, layout, origin, unpacked, installed: BTreeMap::new() };
     let members = archive.members().to_vec();
     for member in members.iter().filter(|member| !dist_info.is_record(&member.path)) {
         let place = layout.place(&member.path).map_err(|why| unpacking.about(&member.path, &why))?;
@@ -40,20 +50,14 @@ pub fn unpack(
     }
     unpacking.add_entry_points()?;
     unpacking.add_own_files()?;
-    Ok(unpacking.tree)
-}
-
-/// Whether the first line of `content` names the interpreter of the environment.
-pub fn names_interpreter(content: &Content) -> std::io::Result<bool> {
-    let line = format!("#!{INTERPRETER}\n");
-    Ok(beginning(content, line.len())? == line.as_bytes())
+    Ok(unpacking.unpacked)
 }
 
 struct Unpacking<'a> {
     dist_info: &'a DistInfo,
     layout: &'a Layout,
     origin: &'a Arc<str>,
-    tree: Tree,
+    unpacked: Unpacked,
     installed: BTreeMap<String, Claim>,
 }
 
@@ -89,20 +93,24 @@ impl Unpacking<'_> {
                 Claim { hash: None, size: None },
             );
         }
-        let fault = || self.sentence(&member.path, "cannot be read again");
-        let changed = match place.script {
-            true => with_interpreter(&content).context(fault)?,
-            false => None,
-        };
-        let changed = match changed {
-            None if is_elf(&content).context(fault)? => contain_elf(&content)
-                .map_err(|cause| self.about(&member.path, "cannot be packed").because(cause))?,
-            changed => changed,
-        };
+        let unreadable = || self.sentence(&member.path, "cannot be read again");
+        let mut changed = None;
+        if place.script {
+            changed = with_interpreter(&content).context(unreadable)?;
+        }
+        match contain_elf(&content).context(unreadable)? {
+            Contained::Unchanged => {}
+            Contained::Changed(contained) => changed = Some(contained),
+            Contained::Impossible(error) => self.unpacked.warnings.push(self.sentence(
+                &member.path,
+                &format!("keeps the search path for libraries that it came with: {error}"),
+            )),
+        }
+        let unreadable = || self.sentence(&member.path, "cannot be read again");
         let claim = match &changed {
             _ if is_byte_code(&place.path) => Claim { hash: None, size: None },
             None if hash.algorithm == Algorithm::Sha256 => Claim { hash: Some(hash), size: Some(length) },
-            _ => claim(changed.as_ref().unwrap_or(&content)).context(fault)?,
+            _ => claim(changed.as_ref().unwrap_or(&content)).context(unreadable)?,
         };
         let executable = member.executable || place.script;
         self.insert(place.path, changed.unwrap_or(content), executable, claim)
@@ -167,7 +175,7 @@ impl Unpacking<'_> {
     fn insert(&mut self, path: TreePath, content: Content, executable: bool, claim: Claim) -> Result<()> {
         let recorded = self.layout.recorded(&path);
         let node = Node { content, executable, origin: Arc::clone(self.origin) };
-        self.tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))?;
+        self.unpacked.tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))?;
         self.installed.entry(recorded).or_insert(claim);
         Ok(())
     }
@@ -181,41 +189,9 @@ impl Unpacking<'_> {
     }
 }
 
-/// Keeps the search path of a library inside the bundle; `None` where nothing has to change.
-fn contain_elf(_content: &Content) -> Result<Option<Content>> {
-    Ok(None)
-}
-
-fn is_elf(content: &Content) -> std::io::Result<bool> {
-    Ok(beginning(content, 4)? == b"\x7fELF")
-}
-
 /// Byte code belongs to an interpreter, not to the distribution: it may be compiled anew.
 fn is_byte_code(path: &TreePath) -> bool {
     path.ends_with(".pyc") && path.parent().is_some_and(|parent| parent.file_name() == "__pycache__")
-}
-
-/// The script with the interpreter's path in its first line, where that line asks for it.
-///
-/// "If the first line of a file in scripts/ starts with exactly `#!python`, rewrite to point to the
-/// correct interpreter": the whole line goes, as with pip, arguments and `w` included.
-fn with_interpreter(content: &Content) -> std::io::Result<Option<Content>> {
-    if beginning(content, 8)? != b"#!python" {
-        return Ok(None);
-    }
-    let script = content.read()?;
-    let end = script.iter().position(|byte| *byte == b'\n').map_or(script.len(), |newline| newline + 1);
-    let mut changed = format!("#!{INTERPRETER}\n").into_bytes();
-    changed.extend_from_slice(&script[end..]);
-    Ok(Some(Content::bytes(changed)))
-}
-
-fn beginning(content: &Content, length: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some((_, reader)) = content.open()? {
-        reader.take(length as u64).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 fn claim(content: &Content) -> std::io::Result<Claim> {
