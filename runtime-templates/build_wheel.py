@@ -25,13 +25,12 @@ def main():
     # the directories come first on sys.path, and only the backend is to be found there.
     sys.path[:0] = [os.path.abspath(path) for path in order["backend_path"]]
     before = droppings()
-    if order["is_setuptools"]:
-        keep_out(order["scratch"])
+    keep_out(order["scratch"])
     backend = load(order["backend"])
     answer = build(backend, order)
     with open(order["answer"], "w", encoding="utf-8") as file:
         json.dump(answer, file)
-    if order["is_setuptools"]:
+    if "setuptools" in sys.modules:
         tidy(before)
 
 
@@ -44,15 +43,17 @@ def load(name):
 
 
 def build(backend, order):
-    needs = getattr(backend, "get_requires_for_build_wheel", lambda config: [])(None)
-    missing = sorted(set(needs) - set(order["provided"]))
-    if missing:
-        return {"needs": missing}
+    # "If not defined, the default implementation is equivalent to return []."
+    ask = getattr(backend, "get_requires_for_build_wheel", None)
+    if ask and order["ask"]:
+        missing = sorted(set(ask(None)) - set(order["provided"]))
+        if missing:
+            return {"needs": missing}
     return {"wheel": backend.build_wheel(order["output"], None, None)}
 
 
 def keep_out(scratch):
-    """Makes setuptools work in the scratch directory instead of the source tree."""
+    """Makes setuptools, also below another backend, work in the scratch directory and not in the source tree."""
     base = os.path.join(scratch, "egg")
     os.makedirs(base, exist_ok=True)
     config = os.path.join(scratch, "setup.cfg")

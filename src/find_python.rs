@@ -90,8 +90,10 @@ impl Machine {
                 match Interpreter::probe(&file) {
                     Ok(interpreter) if version.covers(interpreter.version) => return Ok(interpreter),
                     Ok(_) => {}
-                    // The right version that cannot be packed says why, if nothing better comes.
-                    Err(failure) => fault = fault.or(Some((file, failure))),
+                    // A shim of pyenv may have nothing behind it. What does start, and still cannot be
+                    // packed, says why, if nothing better comes.
+                    Err(failure) if fault.is_none() && starts(&file) => fault = Some(failure),
+                    Err(_) => {}
                 }
             }
         }
@@ -100,7 +102,7 @@ impl Machine {
         let failure = failure
             .hint("install it (pyenv, uv python install), or give --python the path of an interpreter");
         Err(match fault {
-            Some((file, fault)) => failure.because(format!("{}: {fault}", file.display())),
+            Some(fault) => failure.because(fault),
             None => failure,
         })
     }
@@ -112,10 +114,7 @@ impl Machine {
     fn version_on_path(&self, version: Version, looked: &mut Vec<String>) -> Vec<PathBuf> {
         let name = format!("python{}.{}", version.0, version.1);
         looked.push(format!("{name} and python3 on PATH"));
-        self.on_path(&name)
-            .filter(|file| starts(file))
-            .chain(self.on_path("python3").filter(|file| starts(file)))
-            .collect()
+        self.on_path(&name).chain(self.on_path("python3")).collect()
     }
 
     /// pyenv's versions, the newest first.

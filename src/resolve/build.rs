@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::build_environment::BuildEnvironments;
+use super::build_memory::Memory;
 use super::stand_in::{essential, header};
 use super::tool::{clean, run};
 use super::{Options, Tools};
@@ -70,7 +71,13 @@ pub fn build_wheel(build: &Build, workshop: &Workshop) -> Result<Built> {
     let place = tempfile::Builder::new().prefix("build-").tempdir_in(workshop.scratch);
     let place = place.context(|| format!("{} cannot be written", workshop.scratch.display()))?.keep();
     let environments = BuildEnvironments { workshop, directory: &build.directory };
+    let memory = Memory::of(build, workshop);
+    let remembered = memory.recall();
+    // A backend in the tree may have changed its mind: it is asked again.
+    let ask = remembered.is_none() || !system.backend_path.is_empty();
+    let stated = requires.len();
     let mut provided = requires;
+    provided.extend(remembered.unwrap_or_default());
     // "The hook get_requires_for_build_wheel ... MUST return an additional list of strings": once is enough,
     // a backend that asks again for something else gets that as well.
     for _ in 0..3 {
@@ -78,14 +85,19 @@ pub fn build_wheel(build: &Build, workshop: &Workshop) -> Result<Built> {
         let order = json!({
             "backend": backend,
             "backend_path": system.backend_path,
-            "is_setuptools": backend.starts_with("setuptools"),
+            "ask": ask,
             "provided": provided,
             "scratch": place,
             "output": place,
             "answer": place.join("answer.json"),
         });
         match call(&python, build, &place, &order)? {
-            Answer::Wheel(name) => return read_built(place.join(name), build),
+            Answer::Wheel(name) => {
+                if ask {
+                    memory.keep(&provided[stated..]);
+                }
+                return read_built(place.join(name), build);
+            }
             Answer::Needs(more) => provided.extend(more),
         }
     }

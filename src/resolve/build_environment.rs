@@ -80,12 +80,22 @@ impl BuildEnvironments<'_> {
         let list = place.join("requirements.txt");
         fs::write(&list, requirements.join("\n") + "\n")
             .context(|| format!("{} cannot be written", list.display()))?;
-        let indexes = Indexes::collect(self.workshop.options);
+        let indexes = Indexes::collect(self.workshop.options, false);
         let python = place.join("bin/python");
         let mut command = match &tools.uv {
             Some(uv) => {
                 let mut command = Command::new(uv);
-                command.args(["pip", "install", "--quiet", "--no-progress", "--color", "never", "--python"]);
+                // The backend runs without writing byte code.
+                command.args([
+                    "pip",
+                    "install",
+                    "--compile-bytecode",
+                    "--quiet",
+                    "--no-progress",
+                    "--color",
+                    "never",
+                    "--python",
+                ]);
                 command.arg(&python);
                 let (words, variables) = indexes.for_uv();
                 command.args(words).envs(variables);

@@ -6,6 +6,7 @@
 
 pub mod build;
 mod build_environment;
+mod build_memory;
 mod fetch;
 mod key;
 mod pin;
@@ -125,7 +126,9 @@ struct Work<'a> {
     scratch: &'a Path,
     /// The stand-ins of `request.built`, in the same order.
     stand_ins: Vec<PathBuf>,
-    /// The file in `scratch` that lists what is not in the user's own files.
+    /// What is not in the user's own files, in pip's format.
+    lines: String,
+    /// The file in `scratch` with these lines.
     list: PathBuf,
 }
 
@@ -146,7 +149,7 @@ impl<'a> Work<'a> {
         files: RequirementFiles,
         scratch: &'a Path,
     ) -> Result<Self> {
-        let indexes = Indexes::collect(&request.options);
+        let indexes = Indexes::collect(&request.options, files.names_index);
         let stand_ins: Vec<PathBuf> =
             request.built.iter().map(|built| stand_in::write(built, scratch)).collect::<Result<_>>()?;
         let list = scratch.join("requirements.in");
@@ -164,8 +167,8 @@ impl<'a> Work<'a> {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             text.push_str(&local_line(name.split('-').next().unwrap_or_default(), extras, path, hashed)?);
         }
-        std::fs::write(&list, text).context(|| format!("{} cannot be written", list.display()))?;
-        Ok(Work { request, interpreter, tools, files, indexes, scratch, stand_ins, list })
+        std::fs::write(&list, &text).context(|| format!("{} cannot be written", list.display()))?;
+        Ok(Work { request, interpreter, tools, files, indexes, scratch, stand_ins, lines: text, list })
     }
 }
 

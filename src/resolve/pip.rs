@@ -64,7 +64,11 @@ pub fn pins(work: &Work) -> Result<Vec<Pin>> {
     for file in &work.request.constraint_files {
         command.arg("-c").arg(file);
     }
-    command.arg("-r").arg(&work.list);
+    match work.files.has_hashes() {
+        // Only a file can state hashes; else pip's messages are better without one.
+        true => command.arg("-r").arg(&work.list),
+        false => command.args(work.lines.lines()),
+    };
     for file in &work.request.requirement_files {
         command.arg("-r").arg(file);
     }

@@ -20,6 +20,8 @@ pub struct RequirementFiles {
     pub contents: Vec<String>,
     /// The addresses of indexes and pages that the files name.
     pub indexes: Vec<String>,
+    /// Whether they name the index that replaces the usual one.
+    pub names_index: bool,
     /// The SHA-256 that are allowed for a name; empty where only other algorithms are.
     hashes: BTreeMap<String, BTreeSet<Digest>>,
     seen: BTreeSet<PathBuf>,
@@ -90,6 +92,7 @@ impl RequirementFiles {
         }
         for (short, long) in [("-i", "--index-url"), ("", "--extra-index-url"), ("-f", "--find-links")] {
             if let Some(address) = option(line, short, long) {
+                self.names_index |= short == "-i";
                 self.indexes.push(expanded(address));
                 return Ok(());
             }
@@ -197,7 +200,7 @@ mod tests {
         .unwrap();
         assert_eq!(files.contents.len(), 3);
         assert_eq!(files.indexes, ["https://me:pw@host/simple"]);
-        assert!(!files.has_hashes());
+        assert!(files.names_index && !files.has_hashes());
         assert!(read(&[("r.txt", "-r nowhere.txt")]).is_err());
     }
 

@@ -26,12 +26,16 @@ pub struct Indexes {
     options: Options,
     of_uv: Places,
     of_pip: Places,
-    uv_has_own: bool,
+    /// Whether a file names the index for uv: it is not read any further.
+    uv_has_index: bool,
 }
 
 impl Indexes {
     /// Collects coil's options, the variables of both tools, and pip's configuration files.
-    pub fn collect(options: &Options) -> Indexes {
+    ///
+    /// `named_in_file` says that a file of requirements names the index: for uv, what is passed to it would
+    /// win over that, and with pip the file wins.
+    pub fn collect(options: &Options, named_in_file: bool) -> Indexes {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let mut of_pip = Places::default();
         for file in pip_files(&variable) {
@@ -39,37 +43,37 @@ impl Indexes {
         }
         of_pip.read_pip_variables(&variable);
         let of_uv = Places::of_uv_variables(&variable);
-        let uv_has_own = of_uv.names_places() || uv_files(&variable).iter().any(|file| names_index(file));
-        Indexes { options: options.clone(), of_uv, of_pip, uv_has_own }
+        let uv_has_index = named_in_file || uv_files(&variable).iter().any(|file| names_index(file));
+        Indexes { options: options.clone(), of_uv, of_pip, uv_has_index }
     }
 
     /// The options and variables to start uv with.
     pub fn for_uv(&self) -> (Vec<String>, Vec<(&'static str, String)>) {
-        let none = Places::default();
-        let mut places = if self.uv_has_own { none } else { self.of_pip.clone() };
+        let mut places = self.of_pip.besides(&self.of_uv, self.uv_has_index);
         // uv fails on a directory that is not there; pip only warns.
         places.find_links.retain(|place| place.contains("://") || Path::new(place).is_dir());
-        let mut words = self.words(&places);
+        let (mut words, mut variables) =
+            self.said(&places, "--default-index", ["UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL"]);
         for host in &places.trusted_hosts {
             words.extend(["--allow-insecure-host".to_owned(), host.clone()]);
         }
         let certificates = self.of_pip.certificates.clone().map(|file| ("SSL_CERT_FILE", file));
-        (words, certificates.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect())
+        variables.extend(certificates.filter(|(name, _)| std::env::var_os(name).is_none()));
+        (words, variables)
     }
 
     /// The options and variables to start pip with.
     pub fn for_pip(&self) -> (Vec<String>, Vec<(&'static str, String)>) {
-        let none = Places::default();
-        let places = if self.of_pip.names_places() { &none } else { &self.of_uv };
-        let mut words = self.words(places);
+        let places = self.of_uv.besides(&self.of_pip, false);
+        let (mut words, mut variables) =
+            self.said(&places, "--index-url", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"]);
         for host in &places.trusted_hosts {
             words.extend(["--trusted-host".to_owned(), host.clone()]);
         }
-        let certificates = match self.of_pip.certificates {
-            None => std::env::var("SSL_CERT_FILE").ok().map(|file| ("PIP_CERT", file)),
-            Some(_) => None,
-        };
-        (words, certificates.into_iter().collect())
+        if self.of_pip.certificates.is_none() {
+            variables.extend(std::env::var("SSL_CERT_FILE").ok().map(|file| ("PIP_CERT", file)));
+        }
+        (words, variables)
     }
 
     /// Credentials by host, from everywhere they may be written, `more` addresses included.
@@ -80,27 +84,39 @@ impl Indexes {
         all.filter_map(|address| Some((url::host(address)?, url::credentials(address)?)))
     }
 
-    /// coil's own options, and `places` where they leave room: a stated index stands alone.
-    fn words(&self, places: &Places) -> Vec<String> {
-        let options = &self.options;
-        let mut words = Vec::new();
-        let mut add = |name: &str, value: &String| words.extend([name.to_owned(), value.clone()]);
+    /// coil's own options, and `places` where they leave room: beside a stated index, no other is passed on.
+    ///
+    /// Addresses with credentials are said in `variables`: everybody on the machine can read the words that
+    /// a program is started with.
+    fn said(
+        &self,
+        places: &Places,
+        index: &str,
+        variables: [&'static str; 2],
+    ) -> (Vec<String>, Vec<(&'static str, String)>) {
+        let (options, mut words, mut secrets) = (&self.options, Vec::new(), Vec::new());
         let stated = options.no_index || options.index_url.is_some();
+        let mut say = |name: &str, variable: Option<&'static str>, values: Vec<&String>| match variable {
+            Some(variable) if values.iter().any(|value| url::credentials(value).is_some()) => {
+                secrets.push((
+                    variable,
+                    values.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(" "),
+                ));
+            }
+            _ => values.into_iter().for_each(|value| words.extend([name.to_owned(), value.clone()])),
+        };
         if !options.no_index {
-            let configured = places.index_url.iter().filter(|_| !stated);
-            options.index_url.iter().chain(configured).for_each(|value| add("--index-url", value));
+            let configured = places.index_url.as_ref().filter(|_| !stated);
+            say(index, Some(variables[0]), options.index_url.as_ref().or(configured).into_iter().collect());
             let configured = places.extra_index_urls.iter().filter(|_| !stated);
-            options
-                .extra_index_urls
-                .iter()
-                .chain(configured)
-                .for_each(|value| add("--extra-index-url", value));
+            let extra = options.extra_index_urls.iter().chain(configured).collect();
+            say("--extra-index-url", Some(variables[1]), extra);
         }
-        options.find_links.iter().chain(&places.find_links).for_each(|value| add("--find-links", value));
+        say("--find-links", None, options.find_links.iter().chain(&places.find_links).collect());
         if options.no_index || (places.no_index && !stated) {
             words.push("--no-index".to_owned());
         }
-        words
+        (words, secrets)
     }
 }
 
@@ -109,8 +125,24 @@ impl Places {
         self.index_url.iter().chain(&self.extra_index_urls).chain(&self.find_links)
     }
 
-    fn names_places(&self) -> bool {
-        self.no_index || self.all().next().is_some()
+    fn has_index(&self) -> bool {
+        self.no_index || self.index_url.is_some() || !self.extra_index_urls.is_empty()
+    }
+
+    /// What there is to pass to a tool that has places of its `own`: those win, kind by kind.
+    fn besides(&self, own: &Places, own_index: bool) -> Places {
+        let mut rest = self.clone();
+        if own_index || own.has_index() {
+            rest = Places {
+                find_links: rest.find_links,
+                trusted_hosts: rest.trusted_hosts,
+                ..Places::default()
+            };
+        }
+        if !own.find_links.is_empty() {
+            rest.find_links.clear();
+        }
+        rest
     }
 
     /// uv's variables. An index may be written `name=address`.
@@ -244,12 +276,13 @@ mod tests {
         );
         assert_eq!(of_pip.index_url.as_deref(), Some("https://me:pw@host/simple"));
         let indexes = Indexes { of_pip, ..Indexes::default() };
-        let (words, _) = indexes.for_uv();
-        assert_eq!(
-            words.join(" "),
-            "--index-url https://me:pw@host/simple --find-links https://a/ --find-links https://b/"
-        );
+        let (words, variables) = indexes.for_uv();
+        assert_eq!(words.join(" "), "--find-links https://a/ --find-links https://b/");
+        assert_eq!(variables, [("UV_DEFAULT_INDEX", "https://me:pw@host/simple".to_owned())]);
         assert!(indexes.for_pip().0.is_empty(), "pip reads it by itself");
+        let of_uv = Places { index_url: Some("https://own".into()), ..Places::default() };
+        let (words, _) = Indexes { of_uv, ..indexes.clone() }.for_uv();
+        assert_eq!(words.join(" "), "--find-links https://a/ --find-links https://b/", "uv has an index");
         assert_eq!(indexes.logins(&[]).next(), Some(("host", "me:pw")));
     }
 
@@ -263,13 +296,14 @@ mod tests {
             _ => None,
         });
         let indexes = Indexes { of_uv, ..Indexes::default() };
-        let words = indexes.for_pip().0.join(" ");
-        assert_eq!(words, "--extra-index-url https://me:pw@a/simple --extra-index-url https://b/simple?x=1");
+        let (_, variables) = indexes.for_pip();
+        let both = "https://me:pw@a/simple https://b/simple?x=1".to_owned();
+        assert!(variables.contains(&("PIP_EXTRA_INDEX_URL", both)), "{variables:?}");
         assert_eq!(Places::of_uv_variables(&none), Places::default());
     }
 
     #[test]
-    fn a_stated_index_stands_alone() {
+    fn a_stated_index_is_passed_on_alone() {
         let of_pip = Places {
             index_url: Some("https://file".into()),
             extra_index_urls: vec!["https://x".into()],
@@ -277,7 +311,7 @@ mod tests {
         };
         let options = Options { index_url: Some("https://stated".into()), ..Options::default() };
         let indexes = Indexes { options, of_pip, ..Indexes::default() };
-        assert_eq!(indexes.for_uv().0.join(" "), "--index-url https://stated");
+        assert_eq!(indexes.for_uv().0.join(" "), "--default-index https://stated");
         let options = Options { no_index: true, find_links: vec!["/w".into()], ..Options::default() };
         let indexes = Indexes { options, ..indexes };
         assert_eq!(indexes.for_uv().0.join(" "), "--find-links /w --no-index");

@@ -121,7 +121,7 @@ pub fn failure(what: &str, errors: &str, output: &str) -> Failure {
     let said = if errors.trim().is_empty() { output } else { errors };
     let said = without_credentials(&said.replace('\r', "\n"));
     let failure = Failure::new(what).because(essence(&said));
-    match advice(&said) {
+    match advice(&without_frames(&said).join("\n")) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
@@ -130,26 +130,51 @@ pub fn failure(what: &str, errors: &str, output: &str) -> Failure {
 /// The lines that say why: those that are marked as errors, else the last ones.
 fn essence(said: &str) -> String {
     let noise = ["WARNING:", "DEPRECATION:", "[notice]", "note:", "hint:"];
-    let lines: Vec<&str> = said
-        .lines()
-        .map(|line| line.trim_end().trim_start_matches(['×', '╰', '─', '▶', '>', '│', '├', ' ']))
+    let frills = ['×', '╰', '─', '▶', '>', '│', '├', ' '];
+    let lines: Vec<&str> = without_frames(said)
+        .into_iter()
+        .map(|line| line.trim_end().trim_start_matches(frills))
         .filter(|line| !line.is_empty() && !noise.iter().any(|mark| line.starts_with(mark)))
         .collect();
     // A build's own complaint stands above pip's summary of it.
-    let end = lines.iter().position(|line| *line == "[end of output]");
-    if let Some(end) = end {
+    if let Some(end) = lines.iter().position(|line| *line == "[end of output]") {
         let begin =
             lines[..end].iter().rposition(|line| line.ends_with("lines of output]")).map_or(0, |at| at + 1);
-        return lines[begin..end][end.saturating_sub(begin).saturating_sub(12)..].join("\n");
+        return shortened(&lines[begin..end]);
     }
     let marks = ["ERROR: ", "error: ", "cause: ", "Caused by: "];
     let first = lines.iter().position(|line| marks.iter().any(|mark| line.starts_with(mark)));
-    let from = first.unwrap_or(lines.len().saturating_sub(12));
-    let plain = |line: &&str| {
-        let mark = marks.iter().find(|mark| line.starts_with(**mark));
-        mark.map_or(*line, |mark| &line[mark.len()..]).to_owned()
-    };
-    lines[from..].iter().take(12).map(plain).collect::<Vec<_>>().join("\n")
+    let plain: Vec<&str> = lines[first.unwrap_or(0)..]
+        .iter()
+        .map(|line| marks.iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line))
+        .collect();
+    shortened(&plain)
+}
+
+/// The lines without the frames of Python's tracebacks: they are indented below their title, and what was
+/// raised is not.
+fn without_frames(said: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut title: Option<usize> = None;
+    for line in said.lines() {
+        let indent = line.len() - line.trim_start_matches([' ', '│']).len();
+        if let Some(at) = line.find("Traceback (most recent call last)") {
+            title = Some(indent);
+            lines.push(&line[..at]);
+        } else if title.is_none_or(|title| indent <= title) {
+            title = None;
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// The beginning and the end of many lines.
+fn shortened(lines: &[&str]) -> String {
+    match lines.len() {
+        0..=12 => lines.join("\n"),
+        length => [&lines[..5], &["..."], &lines[length - 6..]].concat().join("\n"),
+    }
 }
 
 /// What the user can do, guessed from the words of the tools.
@@ -207,6 +232,7 @@ fn advice(said: &str) -> Option<&'static str> {
         "failed to build",
         "build backend",
         "metadata-generation-failed",
+        "exception:",
     ]) {
         return Some(
             "a source distribution cannot be built here: install what it needs, or ask for a version that has a wheel",
@@ -215,7 +241,7 @@ fn advice(said: &str) -> Option<&'static str> {
     if says(&python) {
         return Some("name another interpreter with --python, or ask for another version");
     }
-    if says(&["conflict", "incompatible"]) {
+    if says(&["conflict", "incompatible"]) || (says(&["depends on"]) && says(&["unsatisfiable"])) {
         return Some("loosen one of the requirements that exclude each other");
     }
     let unknown =
