@@ -106,11 +106,12 @@ def check_archive(blob, layer):
     archive = subprocess.run(["zstd", "-dcq"], input=blob, stdout=subprocess.PIPE, check=True).stdout
     check(len(archive) == layer["unpackedSize"], "the archive is not as long as unpackedSize says")
     check(digest(archive) == layer["diffId"], "the archive is not the one diffId names")
-    top = {"runtime": "python", "wheel": "venv", "app": "app"}[layer["kind"]]
+    # An app layer also brings the environment's scripts and .pth files that lead to its source tree.
+    tops = {"runtime": {"python"}, "wheel": {"venv"}, "app": {"app", "venv"}}[layer["kind"]]
     paths = []
     for entry in tarfile.open(fileobj=io.BytesIO(archive)):
         paths.append(entry.name)
-        check(entry.name.split("/")[0] == top, f"{entry.name} is not below {top}/")
+        check(entry.name.split("/")[0] in tops, f"{entry.name} is not below {' or '.join(sorted(tops))}")
         check((entry.uid, entry.gid, entry.mtime) == (0, 0, BUILT_AT), f"{entry.name} has an owner or a time of its own")
         modes = {tarfile.DIRTYPE: {0o755}, tarfile.REGTYPE: {0o644, 0o755}, tarfile.SYMTYPE: {0o777}}
         check(entry.mode in modes.get(entry.type, ()), f"{entry.name} has a type or mode that no layer has")
@@ -165,5 +166,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (Wrong, KeyError, ValueError, TypeError, IndexError, subprocess.CalledProcessError) as error:
+    except (Wrong, LookupError, ValueError, TypeError, OSError, tarfile.TarError, subprocess.CalledProcessError) as error:
         sys.exit(f"read_bundle.py: {error}")
