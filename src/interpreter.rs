@@ -73,13 +73,9 @@ impl Interpreter {
             let message = format!("{shown} cannot be used: it failed to tell what it is ({})", output.status);
             return Err(Failure::new(message).because(last).hint(other));
         }
-<<<<<<< HEAD
-        let told: Interpreter = serde_json::from_slice(&output.stdout).map_err(|error| {
-=======
         // Start-up files (`.pth`) may print as well: the answer is the last line.
         let answer = output.stdout.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let told: Interpreter = serde_json::from_slice(answer).map_err(|error| {
->>>>>>> runtime
             Failure::new(format!("{shown} cannot be used: it is not a Python interpreter"))
                 .because(error)
                 .hint(other)
@@ -132,8 +128,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
-=======
     fn what_start_up_files_print_is_not_taken_for_the_answer() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
@@ -144,7 +138,6 @@ mod tests {
     }
 
     #[test]
->>>>>>> runtime
     fn what_is_no_interpreter_or_a_broken_one_is_refused_with_a_hint() {
         let cases = [
             ("/bin/echo", "not a Python interpreter"),
