@@ -18,7 +18,7 @@ pub mod view;
 pub(crate) mod fixture;
 
 pub use machine::Machine;
-pub use search_path::contain;
+pub use search_path::{ask_by_name, contain};
 pub use strip::strip;
 pub use view::View;
 

@@ -29,6 +29,29 @@ pub fn contain(bytes: &mut [u8]) -> Result<bool, ElfError> {
     edit(bytes, is_relative)
 }
 
+/// Makes `bytes` ask for its libraries by name where it asks by place (`$ORIGIN/../lib/libpython3.12.so.1.0`);
+/// returns whether it had to be changed.
+///
+/// A name with a slash is not searched for, and `$ORIGIN` in the main executable's needs `/proc`. The name is
+/// the end of the string that is there, so only the entry changes, not the string.
+pub fn ask_by_name(bytes: &mut [u8]) -> Result<bool, ElfError> {
+    let image = match Image::parse(bytes) {
+        Ok(image) => image,
+        Err(ElfError::NotElf | ElfError::Foreign(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let Some(dynamic) = image.dynamic()? else { return Ok(false) };
+    let mut entries = dynamic.entries().to_vec();
+    for needed in entries.iter_mut().filter(|entry| entry.d_tag.get(LE) == elf::DT_NEEDED) {
+        let at = needed.d_val.get(LE);
+        if let Some(slash) = image.string(&dynamic, at)?.iter().rposition(|byte| *byte == b'/') {
+            *needed = entry(elf::DT_NEEDED, at + slash as u64 + 1);
+        }
+    }
+    let entries_at = dynamic.offset;
+    Ok(overwrite(bytes, entries_at, pod::bytes_of_slice(&entries)))
+}
+
 /// Takes every search path out of `bytes`; returns whether there was one.
 pub(super) fn remove(bytes: &mut [u8]) -> Result<bool, ElfError> {
     edit(bytes, |_| false)
@@ -212,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn a_library_that_is_needed_by_its_place_can_be_asked_for_by_name() {
+        let mut bytes = Library::new("libx.so").needed("$ORIGIN/../lib/liby.so").needed("libz.so").build();
+        assert!(ask_by_name(&mut bytes).unwrap());
+        assert_eq!(View::read(&bytes).unwrap().needed, ["liby.so", "libz.so"]);
+        assert!(!ask_by_name(&mut bytes).unwrap());
+    }
+
+    #[test]
     fn what_has_no_search_path_or_is_no_library_passes_unchanged() {
         for other in [library().build(), b"#!/bin/sh".to_vec(), b"\x7fELF\x01\x01".to_vec()] {
             let mut bytes = other.clone();
@@ -231,6 +262,7 @@ mod tests {
                 let mut bad = library.clone();
                 bad[at] = value;
                 let _ = contain(&mut bad);
+                let _ = ask_by_name(&mut bad);
             }
         }
     }

@@ -30,6 +30,8 @@ struct Library {
 
 /// The directories a file searches before those of the system.
 pub struct Scope {
+    /// The file itself.
+    file: PathBuf,
     /// Those that what it loads searches as well.
     inherited: Vec<PathBuf>,
     /// Its runpath; where it has one, it does not search those that it inherits.
@@ -51,7 +53,7 @@ impl fmt::Display for Missing {
 impl Scope {
     /// The scope of an executable.
     pub fn of(file: &Path, view: &View) -> Self {
-        Scope::below(&Scope { inherited: Vec::new(), own: None }, file, view)
+        Scope::below(&Scope { file: file.to_owned(), inherited: Vec::new(), own: None }, file, view)
     }
 
     /// The scope of a file that was loaded by what `above` belongs to.
@@ -62,7 +64,7 @@ impl Scope {
         let own = view.runpath.as_deref().map(expanded);
         let mut inherited = if own.is_none() { expanded(&view.rpath) } else { Vec::new() };
         inherited.extend_from_slice(&above.inherited);
-        Scope { inherited, own }
+        Scope { file: file.to_owned(), inherited, own }
     }
 }
 
@@ -102,25 +104,26 @@ impl Libraries {
         names: &[String],
         closure: &mut BTreeSet<String>,
     ) -> Result<(), Missing> {
-        for name in names {
-            if self.used.contains(name) || !closure.insert(name.clone()) {
+        for asked in names {
+            // What is needed by its place is carried, and asked for, by its name.
+            let name = asked.rsplit('/').next().unwrap_or(asked);
+            if self.used.contains(name) || !closure.insert(name.to_owned()) {
                 continue;
             }
             if !self.known.contains_key(name) {
-                let library = self.find(scope, name).map(Arc::new);
-                self.known.insert(name.clone(), library);
+                let library = self.find(scope, asked).map(Arc::new);
+                self.known.insert(name.to_owned(), library);
             }
             let library = self.known.get(name).cloned().flatten();
-            let library = library.ok_or_else(|| Missing { library: name.clone() })?;
+            let library = library.ok_or_else(|| Missing { library: asked.clone() })?;
             self.visit(&library.scope, &library.needed, closure)?;
         }
         Ok(())
     }
 
     fn find(&self, scope: &Scope, name: &str) -> Option<Library> {
-        // Something that is needed by its place cannot be carried to another.
         if name.contains('/') {
-            return None;
+            return self.usable(scope, expand(name, &scope.file)?);
         }
         let inherited = if scope.own.is_none() { &scope.inherited[..] } else { &[] };
         let own = scope.own.as_deref().unwrap_or_default();
@@ -203,6 +206,16 @@ mod tests {
         fs::write(place.0.path().join("old/libcoil-a.so"), foreign).unwrap();
         let program = library("program").needed("libcoil-a.so").rpath("$ORIGIN/../old:$ORIGIN/../new");
         assert_eq!(place.find(program).unwrap(), ["new/libcoil-a.so"]);
+    }
+
+    #[test]
+    fn a_library_that_is_needed_by_its_place_is_found_there_under_its_name() {
+        let place = Place::new();
+        place.write("lib/libcoil-a.so", library("libcoil-a.so"));
+        let program = library("program").needed("$ORIGIN/../lib/libcoil-a.so");
+        assert_eq!(place.find(program).unwrap(), ["lib/libcoil-a.so"]);
+        let missing = place.find(library("program").needed("/nonexistent/libcoil-b.so")).unwrap_err();
+        assert_eq!(missing.to_string(), "/nonexistent/libcoil-b.so, which is not on this machine");
     }
 
     #[test]

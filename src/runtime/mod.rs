@@ -175,11 +175,12 @@ impl Harvester<'_> {
         Ok(())
     }
 
-    fn add_interpreter(&mut self, bytes: Vec<u8>) -> Result<Prepared> {
+    fn add_interpreter(&mut self, mut bytes: Vec<u8>) -> Result<Prepared> {
         let loader = format!("/{}/{}", glibc::DIRECTORY, self.machine.loader);
         let search_path = SEARCH_PATH.map(|directory| format!("/{directory}")).join(":");
-        let mut prepared = slots::prepare(bytes, &loader, &search_path)
-            .map_err(|error| unusable(&self.interpreter.base_executable, error))?;
+        let unusable = |error| unusable(&self.interpreter.base_executable, error);
+        elf::ask_by_name(&mut bytes).map_err(unusable)?;
+        let mut prepared = slots::prepare(bytes, &loader, &search_path).map_err(unusable)?;
         let content = Content::bytes(std::mem::take(&mut prepared.bytes));
         let executable = self.executable()?;
         let origin = self.origin.clone();
@@ -239,6 +240,7 @@ impl Harvester<'_> {
 fn contained(path: &Path, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
     elf::strip(&mut bytes).map_err(|error| unusable(path, error))?;
     elf::contain(&mut bytes).map_err(|error| unusable(path, error))?;
+    elf::ask_by_name(&mut bytes).map_err(|error| unusable(path, error))?;
     Ok(bytes)
 }
 
