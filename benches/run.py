@@ -82,18 +82,18 @@ EXAMPLES = [
 
 def main():
     options = parse()
-    with tempfile.TemporaryDirectory(prefix="coil-bench-") as work, tempfile.TemporaryDirectory(
-        prefix="coil-bench-", dir=options.cache_dir
-    ) as cache:
+    load = os.getloadavg()[0]
+    # Virtualenvs, bundles and caches are all on one file system: what is compared is not the disks.
+    with tempfile.TemporaryDirectory(prefix="coil-bench-", dir=options.cache_dir) as work:
         starts, packs = [], []
         for example in EXAMPLES:
             if options.only and example.name not in options.only:
                 continue
             print(f"--- {example.name}", file=sys.stderr)
-            bench = Bench(options, example, Path(work) / example.name, Path(cache))
+            bench = Bench(options, example, Path(work) / example.name)
             packs.append(bench.measure_packs())
             starts.extend(bench.measure_starts())
-    text = "\n".join([*start_table(starts), "", *pack_table(packs), "", *conditions(options, packs)]) + "\n"
+    text = "\n".join([*start_table(starts), "", *pack_table(packs), "", *conditions(options, packs, load)]) + "\n"
     print(text, end="")
     if options.write:
         options.write.write_text(text)
@@ -103,7 +103,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coil", type=Path, required=True, help="the coil binary, built with --release")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that is packed (default: this one)")
-    parser.add_argument("--cache-dir", type=Path, default=Path("/dev/shm"), help="where the caches are (default: %(default)s)")
+    parser.add_argument("--cache-dir", type=Path, default=Path("/dev/shm"), help="where virtualenvs, bundles and caches are (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of starts (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=4, help="runs of each start in a round (default: %(default)s)")
     parser.add_argument("--packs", type=int, default=3, help="runs of each way to pack (default: %(default)s)")
@@ -122,10 +122,10 @@ def parse():
 class Bench:
     """One example with its own copy of the sources, its virtualenv and its bundle."""
 
-    def __init__(self, options, example, work, cache):
+    def __init__(self, options, example, work):
         self.options, self.example, self.work = options, example, work
         self.source, self.virtualenv, self.bundle = work / "source", work / "virtualenv", work / "bundle"
-        self.cache, self.packer_cache = cache / example.name / "starts", cache / example.name / "packs"
+        self.cache, self.packer_cache = work / "cache", work / "packer-cache"
         leave = shutil.ignore_patterns("__pycache__", "*.sqlite3", ".venv")
         shutil.copytree(ROOT / "examples" / example.name, self.source, ignore=leave)
         self.make_virtualenv()
@@ -164,7 +164,7 @@ class Bench:
         bundle = [program, *start.arguments]
         empty, nothing = ["rm", "-rf", self.cache], ["true"]
         rounds = [
-            self.hyperfine(self.cache, self.options.runs, [(nothing, virtualenv), (empty, bundle), (nothing, bundle)], warmup=1)
+            self.hyperfine(self.cache, self.options.runs, [(nothing, virtualenv), (empty, bundle), (nothing, bundle)], 1)
             for _ in range(self.options.rounds)
         ]
         virtualenv, cold, warm = ([one[which] for one in rounds] for which in range(3))
@@ -173,10 +173,12 @@ class Bench:
     def hyperfine(self, cache, runs, prepared, warmup=0):
         """The times in seconds of each command, which is preceded by its preparation."""
         result = self.work / "hyperfine.json"
-        arguments = ["hyperfine", "-N", "--style", "none", "--runs", runs, "--warmup", warmup, "--export-json", result]
+        arguments = ["hyperfine", "-N", "--runs", runs, "--warmup", warmup, "--export-json", result]
         for prepare, _ in prepared:
             arguments += ["--prepare", shlex.join(map(str, prepare))]
         arguments += [shlex.join(map(str, command)) for _, command in prepared]
+        if cache == self.packer_cache:
+            arguments.append("--show-output")  # so that a pack that fails says why
         run(arguments, self.source, {**os.environ, "COIL_CACHE": str(cache)})
         return [measured["times"] for measured in json.loads(result.read_text())["results"]]
 
@@ -211,11 +213,11 @@ def pack_table(packs):
         yield f"| {' | '.join(cells)} | {ratio:.2f} | {pack['bundle'] / 1e6:.1f} |"
 
 
-def conditions(options, packs):
+def conditions(options, packs, load):
     version = subprocess.check_output([options.python, "-c", "import platform; print(platform.python_version())"], text=True).strip()
     hyperfine = subprocess.check_output(["hyperfine", "--version"], text=True).strip()
     yield "Median (min..max). A virtualenv's byte code is compiled before it is measured."
-    yield f"Python {version}, {os.cpu_count()} cores, {platform.machine()}, caches on {options.cache_dir}, {hyperfine}."
+    yield f"Python {version}, {os.cpu_count()} cores, {platform.machine()}, everything on {options.cache_dir}, {hyperfine}, load {load:.1f} at the start."
     if packs:
         yield f"The launcher is {packs[0]['launcher']:,} bytes of every bundle."
 

@@ -49,7 +49,7 @@ def inside() -> dict[str, str]:
     """What the extension modules say; most of them need a shared library of their own."""
     (sqlite,) = sqlite3.connect(":memory:").execute("select sqlite_version()").fetchone()
     double = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: 2 * number)
-    text = b"hello " * 100_000
+    text = b"hello " * 10_000
     return {
         "sqlite3": sqlite,
         "ssl": ssl.OPENSSL_VERSION,
