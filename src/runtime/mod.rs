@@ -139,6 +139,11 @@ impl Harvester<'_> {
         let bytes = fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()))?;
         let path = self.stdlib_path(part)?;
         let module = path.file_name().split('.').next().unwrap_or_default().to_owned();
+        if module == "_tkinter" {
+            // Its library reads them from a directory that is compiled into it.
+            self.notes.push("tkinter is left out: it cannot start without Tcl's scripts".into());
+            return Ok(());
+        }
         let view = match View::read(&bytes) {
             Ok(view) => view,
             Err(ElfError::NotElf) => {
@@ -153,10 +158,6 @@ impl Harvester<'_> {
         if let Err(missing) = self.libraries.add(&Scope::below(scope, &part.path, &view), &view.needed) {
             self.notes.push(format!("{module} is left out: it needs {missing}"));
             return Ok(());
-        }
-        if module == "_tkinter" {
-            // Its library reads them from a directory that is compiled into it.
-            self.notes.push("tkinter needs Tcl's scripts, which are not packed, on the target".into());
         }
         let content = Content::bytes(contained(&part.path, bytes)?);
         self.insert(path, content, false, &self.origin.clone())

@@ -225,7 +225,7 @@ fn a_module_whose_library_is_not_on_this_machine_is_left_out_with_a_note() {
     };
     let library = |needed| fixture::Library::new("x.so").needed(needed);
     write("_good", library("libm.so.6").runpath("/opt/build/lib").build());
-    write("_tkinter", library("libcoil-none.so.1").build());
+    write("_sqlite3", library("libcoil-none.so.1").build());
     write("_testcapi", library("libcoil-none.so.2").build());
     let mut foreign = library("libm.so.6").build();
     foreign[18] = 0x08;
@@ -234,9 +234,9 @@ fn a_module_whose_library_is_not_on_this_machine_is_left_out_with_a_note() {
     let module = |name: &str| harvest.tree.get(&format!("python/lib/python3.99/lib-dynload/{name}.so"));
     let good = View::read(&module("_good").unwrap().content.read().unwrap()).unwrap();
     assert!(good.runpath.is_none() && good.rpath.is_empty());
-    assert!(["_tkinter", "_testcapi", "_foreign"].iter().all(|name| module(name).is_none()));
+    assert!(["_sqlite3", "_testcapi", "_foreign"].iter().all(|name| module(name).is_none()));
     let notes = harvest.notes.join("\n");
-    assert!(notes.contains("_tkinter is left out: it needs libcoil-none.so.1, which is not on this machine"));
+    assert!(notes.contains("_sqlite3 is left out: it needs libcoil-none.so.1, which is not on this machine"));
     assert!(notes.contains("_foreign is left out: it is for another machine"), "{notes}");
     assert!(!notes.contains("libcoil-none.so.2"), "{notes}");
 }
