@@ -11,6 +11,7 @@ mod bench;
 pub mod empty_root;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
+pub mod mounts;
 mod packed;
 mod probe;
 mod ran;
