@@ -4,7 +4,7 @@
 //! table and a new section header table, which the ELF header is made to point to. Layers are copied
 //! from file to file by the kernel and never held in memory.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,24 +24,44 @@ type Section = SectionHeader64<LittleEndian>;
 
 const E: LittleEndian = LittleEndian;
 
+/// What the names of unfinished bundles begin with.
+const PREFIX: &str = ".coil-";
+
 /// Where the next blob of `size` bytes begins after `end`, in the section `.coil.layers`.
 pub fn align(end: u64) -> u64 {
     end.next_multiple_of(ALIGNMENT)
 }
 
+/// Says why no bundle can be written to `out`, before any work is done for it.
+pub fn check_output(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        let message = format!("cannot write the bundle to {}: it is a directory", out.display());
+        return Err(Failure::new(message).hint("name a file in it with -o"));
+    }
+    let directory = directory_of(out);
+    let message = || format!("cannot write the bundle to {}", out.display());
+    if !directory.is_dir() {
+        let failure = Failure::new(format!("{}: there is no directory {}", message(), directory.display()));
+        return Err(failure.hint("create it, or name another file with -o"));
+    }
+    tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory).map(drop).map_err(|error| {
+        Failure::new(message()).because(error).hint("name a file in a directory you can write to with -o")
+    })
+}
+
 /// Writes the bundle to `out`, complete or not at all. `blobs` are the files of the manifest's layers.
 pub fn write(out: &Path, launcher: &[u8], manifest: &Manifest, blobs: &[PathBuf]) -> Result<()> {
-    let cannot = || format!("cannot write {}", out.display());
-    if out.is_dir() {
-        let message = format!("{} is a directory", out.display());
-        return Err(Failure::new(message).hint("name a file with -o"));
-    }
-    let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = || format!("cannot write the bundle to {}", out.display());
     let mut builder = tempfile::Builder::new();
-    let temporary = builder.prefix(".coil-").permissions(std::fs::Permissions::from_mode(0o777));
-    let mut file = temporary.tempfile_in(directory).context(cannot)?;
+    // Less the user's umask.
+    let builder = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o777));
+    let mut file = builder.tempfile_in(directory_of(out)).context(cannot)?;
     write_to(file.as_file_mut(), launcher, manifest, blobs).context(cannot)?;
     file.persist(out).map(drop).map_err(|error| error.error).context(cannot)
+}
+
+fn directory_of(out: &Path) -> &Path {
+    out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn write_to(file: &mut File, launcher: &[u8], manifest: &Manifest, blobs: &[PathBuf]) -> io::Result<()> {

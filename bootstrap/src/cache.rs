@@ -228,7 +228,7 @@ impl Cache {
 
     /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
     ///
-    /// Where somebody else was quicker theirs stays, unless `replace` says that it is no good.
+    /// Where somebody else was quicker theirs stays, unless `replace` says that what is there is no good.
     pub fn publish(&self, made: &Path, place: &Path, workspace: &Workspace, replace: bool) -> Result<()> {
         if replace {
             let name = place.file_name().unwrap_or_default().to_string_lossy();

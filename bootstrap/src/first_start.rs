@@ -32,7 +32,7 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     unpack_missing(bundle, &cache, &workspace)?;
     let made = workspace.directory("environment")?;
     Assembly { cache: &cache, manifest: bundle.manifest(), digest: bundle.digest() }.assemble(&made)?;
-    cache.publish(&made, &place, &workspace, true)?;
+    cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place))?;
     Ok(place)
 }
 
@@ -50,12 +50,9 @@ fn choose_cache(manifest: &Manifest, host: &Host) -> Result<Cache> {
 fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Result<()> {
     let manifest = bundle.manifest();
     let mut wanted: Vec<(&Layer, PathBuf)> = Vec::new();
-    let is_wanted = |layer: &&Layer, wanted: &[(&Layer, PathBuf)]| {
-        let twice = wanted.iter().any(|(other, _)| other.digest == layer.digest);
-        !twice && !is_ready(manifest, layer, cache)
-    };
     for layer in &manifest.layers {
-        if is_wanted(&layer, &wanted) {
+        let twice = wanted.iter().any(|(other, _)| other.digest == layer.digest);
+        if !twice && !is_ready(manifest, layer, cache) {
             wanted.push((layer, workspace.directory(&layer.digest.hex())?));
         }
     }
@@ -64,11 +61,11 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
     unpack(bundle, &wanted, &|done| progress.show(done))?;
     for (layer, made) in &wanted {
         let place = cache.layer(&layer.digest);
-        let runtime = is_runtime(manifest, &layer.digest);
-        if runtime {
+        if is_runtime(manifest, &layer.digest) {
             environment::settle_runtime(&manifest.python, made, &place)?;
         }
-        cache.publish(made, &place, workspace, runtime)?;
+        // What is there by now may be somebody else's work, just as good, and in use.
+        cache.publish(made, &place, workspace, !is_ready(manifest, layer, cache))?;
     }
     Ok(())
 }

@@ -53,8 +53,9 @@ fn own_path() -> Option<PathBuf> {
         let named = bytes.strip_suffix(b" (deleted)").unwrap_or(&bytes);
         return Some(PathBuf::from(OsStr::from_bytes(named)));
     }
+    // Relative to the working directory, and a link where it was started through one.
     let told = Path::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()));
-    if told.is_absolute() { Some(told.to_owned()) } else { Some(env::current_dir().ok()?.join(told)) }
+    fs::canonicalize(told).ok()
 }
 
 /// Says one line on standard error; one that cannot be written is lost.

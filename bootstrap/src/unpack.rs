@@ -164,33 +164,27 @@ impl Unpacking<'_> {
             queue.hashed += 1;
             return Ok(Some(Task::Hash(queue.hashed - 1)));
         }
-        if let Some(part) = queue.parts.pop_front() {
-            return Ok(Some(Task::Part(part)));
-        }
-        while let Some(work) = self.layers.get(queue.layer) {
+        loop {
+            if let Some(part) = queue.parts.pop_front() {
+                return Ok(Some(Task::Part(part)));
+            }
+            let layer = queue.layer;
+            let Some(work) = self.layers.get(layer) else { return Ok(None) };
             let Some(frame) = work.frames.get(queue.frame).copied() else {
                 queue.layer += 1;
                 queue.frame = 0;
                 continue;
             };
             queue.frame += 1;
-            let layer = queue.layer;
             if u64::from(frame.decompressed) < MAX_FRAME {
                 return Ok(Some(Task::Frame(layer, frame)));
             }
             self.decode(layer, frame, buffers)?;
-            if self.begin_large_file(&mut queue, &buffers.decoded)? {
-                self.advance(frame);
-                return self.next_after(queue);
+            if !self.begin_large_file(&mut queue, &buffers.decoded)? {
+                return Ok(Some(Task::Decoded(layer, frame)));
             }
-            return Ok(Some(Task::Decoded(layer, frame)));
+            self.advance(frame);
         }
-        Ok(None)
-    }
-
-    /// The first piece of a large file that was just begun.
-    fn next_after(&self, mut queue: std::sync::MutexGuard<'_, Queue>) -> Result<Option<Task>> {
-        Ok(queue.parts.pop_front().map(Task::Part))
     }
 
     /// If the decoded frame begins an entry that is longer than itself, creates that file, writes its

@@ -18,9 +18,11 @@ use crate::store::Store;
 pub fn run(options: &Pack) -> Result<()> {
     let start = Instant::now();
     let report = Report::new(options.quiet);
+    options.output.as_deref().map_or(Ok(()), bundle::check_output)?;
     let store = Store::open(&super::cache_directory()?)?;
     let parts = pack(&options.project, options.output.clone(), &store, &report)?;
     let output = options.output.clone().unwrap_or_else(|| default_output(&parts.manifest));
+    bundle::check_output(&output)?;
     bundle::write(&output, LAUNCHER, &parts.manifest, &parts.blobs)?;
     report.done(&summary(&output, &parts, start));
     Ok(())

@@ -73,13 +73,26 @@ impl<'a> Image<'a> {
             .ok_or(ElfError::Damaged("a segment is outside the file"))
     }
 
-    /// Where the byte at this address is in the file, with all that follows it in its segment.
+    /// Where the byte at this address is in the file, with all that follows it both there and in memory:
+    /// a table may run on from one segment into the next.
     pub fn at(&self, address: u64) -> Option<Range<usize>> {
-        self.segments.iter().filter(|segment| segment.p_type.get(LE) == elf::PT_LOAD).find_map(|segment| {
+        let loads = || self.segments.iter().filter(|segment| segment.p_type.get(LE) == elf::PT_LOAD);
+        let (mut found, mut end) = loads().find_map(|segment| {
             let inner = address.checked_sub(segment.p_vaddr.get(LE))?;
             let range = self.range(segment).ok()?;
-            (inner < range.len() as u64).then(|| range.start + inner as usize..range.end)
-        })
+            let end = segment.p_vaddr.get(LE).checked_add(range.len() as u64)?;
+            (inner < range.len() as u64).then(|| (range.start + inner as usize..range.end, end))
+        })?;
+        let follows = |segment: &&Segment, found: &Range<usize>, end: u64| {
+            let adjacent = segment.p_vaddr.get(LE) == end && segment.p_offset.get(LE) == found.end as u64;
+            adjacent && segment.p_filesz.get(LE) > 0
+        };
+        while let Some(next) = loads().find(|segment| follows(segment, &found, end)) {
+            let range = self.range(next).ok()?;
+            end = end.checked_add(range.len() as u64)?;
+            found.end = range.end;
+        }
+        Some(found)
     }
 
     /// The end of the last byte of the file that is loaded, or that loading needs.

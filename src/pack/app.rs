@@ -4,13 +4,11 @@ use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
 use sha2::{Digest as _, Sha256};
 
+use super::Packing;
 use super::commands::Chosen;
-use super::compiler;
 use crate::error::{Context, Failure, Result};
-use crate::interpreter::Interpreter;
 use crate::project::Project;
-use crate::report::Report;
-use crate::store::{Key, Made, Store, StoredLayer};
+use crate::store::{Made, StoredLayer};
 use crate::tree::{Content, Node, Tree};
 
 /// Puts the app's directory on `sys.path`. A path in a `.pth` file is relative to the file's directory.
@@ -18,13 +16,10 @@ const PTH: &str = "_coil_app.pth";
 
 /// The app's layer; `None` where there is nothing to put into one.
 pub fn layer(
+    packing: &Packing,
+    python: &Python,
     project: &Project,
     chosen: &Chosen,
-    python: &Python,
-    interpreter: &Interpreter,
-    level: i32,
-    store: &Store,
-    report: &Report,
 ) -> Result<Option<StoredLayer<()>>> {
     let mut tree = project.app.clone().unwrap_or_default();
     let inside = |text: String| TreePath::new(text).map_err(|error| Failure::new(error.to_string()));
@@ -45,10 +40,10 @@ pub fn layer(
         return Ok(None);
     }
     let content = content_key(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
-    let key = Key::new("app", &[&project.name, &content, &super::python_key(python), &level.to_string()]);
-    let layer = store.layer(key, level, || {
-        let warnings = compiler(interpreter).compile(&mut tree, &["app", "venv"])?;
-        warnings.iter().for_each(|warning| report.warning(warning));
+    let key = packing.key("app", python, &[&project.name, &content]);
+    let layer = packing.store.layer(key, packing.level, || {
+        let warnings = packing.compiler().compile(&mut tree, &["app", "venv"])?;
+        warnings.iter().for_each(|warning| packing.report.warning(warning));
         Ok(Made { tree, origin: project.name.clone(), scripts: Vec::new(), facts: () })
     })?;
     Ok(Some(layer))

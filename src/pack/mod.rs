@@ -22,7 +22,7 @@ use crate::layer::Blob;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
 use crate::report::Report;
-use crate::store::Store;
+use crate::store::{Key, Store};
 
 /// Everything a bundle is made of.
 pub struct Parts {
@@ -45,21 +45,22 @@ pub fn pack(
     }
     project.notes.iter().for_each(|note| report.note(note));
     let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
-    let runtime = runtime::layer(&interpreter, options.level, store, report)?;
-    let resolved = resolution::resolve(&project, &interpreter, options, store, report)?;
+    let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
+    let runtime = runtime::layer(&packing)?;
     let python = &runtime.facts.python;
-    let installed = wheels::layers(&resolved.wheels, python, &interpreter, options.level, store, report)?;
+    let resolved = resolution::resolve(&packing, &project, options)?;
+    let installed = wheels::layers(&packing, python, &resolved.wheels)?;
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
-    let app = app::layer(&project, &chosen, python, &interpreter, options.level, store, report)?;
+    let app = app::layer(&packing, python, &project, &chosen)?;
 
     let mut layers = Layers::default();
-    layers.add(LayerKind::Runtime, "cpython", Some(&python.version), &runtime.blob, runtime.listing, store);
+    layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
     for wheel in installed {
-        let facts = &wheel.facts;
-        layers.add(LayerKind::Wheel, &facts.name, Some(&facts.version), &wheel.blob, wheel.listing, store);
+        let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
+        layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
     }
     if let Some(app) = app {
-        layers.add(LayerKind::App, &project.name, project.version.as_deref(), &app.blob, app.listing, store);
+        layers.add(LayerKind::App, (&project.name, project.version.as_deref()), app.blob, app.listing);
     }
     let mut environment = plan(&layers.listings, &python.site_packages)?;
     environment.variables = project.variables.clone();
@@ -75,7 +76,34 @@ pub fn pack(
         environment,
         lock: Some(resolved.lock),
     };
-    Ok(Parts { manifest, blobs: layers.blobs })
+    let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
+    Ok(Parts { manifest, blobs })
+}
+
+/// What the steps of one pack share.
+struct Packing<'a> {
+    interpreter: &'a Interpreter,
+    level: i32,
+    store: &'a Store,
+    report: &'a Report,
+}
+
+impl Packing<'_> {
+    /// Compiles with the interpreter that is packed, where it was harvested from: the same program with
+    /// the same standard library.
+    fn compiler(&self) -> Compiler {
+        let (major, minor, _) = self.interpreter.version;
+        Compiler::new(&self.interpreter.base_executable, (major, minor))
+    }
+
+    /// The key in the store of what `step` makes for this Python, at this level, of `inputs`.
+    fn key(&self, step: &str, python: &Python, inputs: &[&dyn AsRef<[u8]>]) -> Key {
+        let Python { abi, magic, libc, site_packages, .. } = python;
+        let python = format!("{abi} {magic} {libc} {site_packages} {}", self.level);
+        let mut all: Vec<&dyn AsRef<[u8]>> = vec![&python];
+        all.extend(inputs);
+        Key::new(step, &all)
+    }
 }
 
 fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
@@ -112,19 +140,10 @@ fn platform(interpreter: &Interpreter) -> Result<Platform> {
 struct Layers {
     layers: Vec<Layer>,
     listings: Vec<Listing>,
-    blobs: Vec<PathBuf>,
 }
 
 impl Layers {
-    fn add(
-        &mut self,
-        kind: LayerKind,
-        name: &str,
-        version: Option<&str>,
-        blob: &Blob,
-        listing: Listing,
-        store: &Store,
-    ) {
+    fn add(&mut self, kind: LayerKind, (name, version): (&str, Option<&str>), blob: Blob, listing: Listing) {
         let end = self.layers.last().map_or(0, |last| last.offset + last.size);
         self.layers.push(Layer {
             kind,
@@ -138,7 +157,6 @@ impl Layers {
             offset: align(end),
         });
         self.listings.push(listing);
-        self.blobs.push(store.blob(&blob.digest));
     }
 }
 
@@ -146,15 +164,4 @@ impl Layers {
 pub fn default_output(manifest: &Manifest) -> PathBuf {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     PathBuf::from(manifest.name.chars().map(plain).collect::<String>())
-}
-
-/// The part of a Python's facts that wheels and byte code depend on, for the keys of the store.
-fn python_key(python: &Python) -> String {
-    format!("{} {} {} {}", python.abi, python.magic, python.libc, python.site_packages)
-}
-
-/// Compiles with the interpreter that is packed, where it was harvested from: the same program with the
-/// same standard library.
-fn compiler(interpreter: &Interpreter) -> Compiler {
-    Compiler::new(&interpreter.base_executable, (interpreter.version.0, interpreter.version.1))
 }

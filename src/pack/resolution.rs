@@ -6,12 +6,11 @@ use std::time::{Duration, SystemTime};
 use coil_bootstrap::format::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::Packing;
 use crate::cli;
 use crate::error::{Context, Result};
-use crate::interpreter::Interpreter;
 use crate::project::Project;
 use crate::project::requires_python::check_requires_python;
-use crate::report::Report;
 use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::resolve::{Options, Request, Resolver, resolve as resolve_request};
 use crate::store::{Key, Store};
@@ -48,13 +47,8 @@ struct Remembered {
 }
 
 /// Builds what has to be built, resolves what is needed, and puts all wheels into the store.
-pub fn resolve(
-    project: &Project,
-    interpreter: &Interpreter,
-    options: &cli::Project,
-    store: &Store,
-    report: &Report,
-) -> Result<Resolved> {
+pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Resolved> {
+    let Packing { interpreter, store, report, .. } = packing;
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
     }
@@ -83,20 +77,14 @@ pub fn resolve(
         built,
         options: resolving.clone(),
     };
-    let remembered = remembered(&request, interpreter, options.refresh, scratch.path(), store, report)?;
+    let remembered = remembered(packing, &request, options.refresh, scratch.path())?;
     wheels.extend(remembered.wheels);
     Ok(Resolved { wheels, lock: remembered.lock, version })
 }
 
 /// The stored resolution of this request while it is fresh and its wheels are there, else a new one.
-fn remembered(
-    request: &Request,
-    interpreter: &Interpreter,
-    refresh: bool,
-    scratch: &Path,
-    store: &Store,
-    report: &Report,
-) -> Result<Remembered> {
+fn remembered(packing: &Packing, request: &Request, refresh: bool, scratch: &Path) -> Result<Remembered> {
+    let Packing { interpreter, store, report, .. } = packing;
     let key = Key::new("resolution", &[request.key(interpreter)?.as_bytes()]);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let stored: Option<Remembered> = store.get(key).filter(|stored: &Remembered| {
@@ -109,7 +97,10 @@ fn remembered(
     }
     report.doing("resolving");
     let resolution = resolve_request(request, interpreter, scratch)?;
-    let wheels = resolution.wheels.iter().map(|wheel| keep(wheel, store)).collect::<Result<Vec<_>>>()?;
+    // The project's own wheels change with every line of code; what they need does not.
+    let others =
+        resolution.wheels.iter().filter(|wheel| request.built.iter().all(|own| own.wheel != **wheel));
+    let wheels = others.map(|wheel| keep(wheel, store)).collect::<Result<Vec<_>>>()?;
     if !wheels.is_empty() {
         report.done(&format!("resolved {} distributions", wheels.len()));
     }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use coil_bootstrap::format::manifest::Python;
 use serde::{Deserialize, Serialize};
 
-use super::compiler;
+use super::Packing;
 use crate::error::{Context, Result};
 use crate::interpreter::Interpreter;
-use crate::report::Report;
 use crate::runtime::harvest;
-use crate::store::{Key, Made, Store, StoredLayer};
+use crate::store::{Key, Made, StoredLayer};
 
 /// What is known of a runtime beside its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,24 +22,20 @@ pub struct Facts {
     pub notes: Vec<String>,
 }
 
-/// The layer of the runtime harvested from `interpreter`.
-pub fn layer(
-    interpreter: &Interpreter,
-    level: i32,
-    store: &Store,
-    report: &Report,
-) -> Result<StoredLayer<Facts>> {
+/// The layer of the runtime harvested from the interpreter.
+pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
+    let Packing { interpreter, level, store, report } = packing;
     let told = serde_json::to_vec(interpreter).context(|| "cannot describe the interpreter".into())?;
     let state = state(interpreter).context(|| {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
     })?;
     let key = Key::new("runtime", &[&told, &state, &level.to_string()]);
-    store.layer(key, level, || {
+    store.layer(key, *level, || {
         report.doing(&format!("harvesting CPython {}", interpreter.full_version));
         let harvest = harvest(interpreter)?;
         let mut tree = harvest.tree;
         let mut notes = harvest.notes;
-        notes.extend(compiler(interpreter).compile(&mut tree, &["python/lib"])?);
+        notes.extend(packing.compiler().compile(&mut tree, &["python/lib"])?);
         let origin = format!("CPython {}", interpreter.full_version);
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));
         notes.iter().for_each(|note| report.detail(note));

@@ -114,6 +114,10 @@ impl Project {
             reader.take_app(directory)?;
         }
         for file in words.requirement_files.iter().chain(&words.constraint_files) {
+            if file.extension().is_some_and(|end| end == "toml") {
+                return Err(Failure::new(format!("{} is not a file of requirements", file.display()))
+                    .hint("-r takes pip's format; give a project as its directory"));
+            }
             std::fs::File::open(file).context(|| format!("{} cannot be read", file.display()))?;
         }
         reader.finish(words)

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::format::path::TreePath;
 
 use super::glob::covers;
@@ -50,6 +51,9 @@ const DIRECTORIES: [&str; 18] = [
 
 /// Files that never belong to an app.
 const FILES: [&str; 4] = [".DS_Store", "Thumbs.db", "desktop.ini", ".coverage"];
+
+/// Files of settings that belong to a machine, and often hold what nobody else should read.
+const SECRETS: [&str; 2] = [".env", ".env.local"];
 
 /// The files of `directory` below `app/`, and notes about what was left out unexpectedly.
 ///
@@ -135,12 +139,19 @@ impl Walk<'_> {
             self.notes.push(format!("{} is left out: it is {}", path.display(), name_of(kind)));
             return Ok(());
         }
-        let mode = fs::metadata(path).context(cannot)?.permissions().mode();
-        let node = Node {
-            content: Content::File(path.to_owned()),
-            executable: mode & 0o111 != 0,
-            origin: Arc::clone(&self.origin),
-        };
+        let named = include.iter().any(|pattern| pattern == inner);
+        if !named && SECRETS.contains(&path.file_name().and_then(|name| name.to_str()).unwrap_or_default()) {
+            self.notes
+                .push(format!("{} is left out: it may hold secrets (include it by name)", path.display()));
+            return Ok(());
+        }
+        let executable = fs::metadata(path).context(cannot)?.permissions().mode() & 0o111 != 0;
+        if executable && Bundle::open(path).is_ok() {
+            self.notes.push(format!("{} is left out: it is a bundle itself", path.display()));
+            return Ok(());
+        }
+        let node =
+            Node { content: Content::File(path.to_owned()), executable, origin: Arc::clone(&self.origin) };
         self.tree.insert(place, node).context(cannot)
     }
 
@@ -253,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn settings_with_secrets_stay_behind_unless_they_are_named() {
+        let site = site(&["app.py", ".env", "deep/.env.local", ".env.example"]);
+        let packed = |include: &[String]| {
+            let selection = Selection { include, exclude: &[], never: &[] };
+            let (tree, notes) = walk(site.path(), &selection).unwrap();
+            (tree.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), notes.len())
+        };
+        assert_eq!(packed(&[]), (vec!["app/.env.example".to_owned(), "app/app.py".to_owned()], 2));
+        assert_eq!(packed(&[".env".to_owned()]).0, ["app/.env"]);
+    }
+
+    #[test]
     fn leftovers_stay_out_and_files_keep_their_bits() {
         let site = site(&[
             "manage.py",
@@ -271,9 +294,9 @@ mod tests {
         ]);
         fs::set_permissions(site.path().join("run.sh"), fs::Permissions::from_mode(0o700)).unwrap();
         let (tree, notes) = all(&site).unwrap();
-        assert_eq!(names(&tree), ["app/.env", "app/a/__init__.py", "app/manage.py", "app/run.sh"]);
+        assert_eq!(names(&tree), ["app/a/__init__.py", "app/manage.py", "app/run.sh"]);
         assert!(tree.get("app/run.sh").unwrap().executable && !tree.get("app/manage.py").unwrap().executable);
-        assert!(notes.is_empty());
+        assert_eq!(notes.len(), 1, "of what is left out only .env is worth a word");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod build;
 mod build_environment;
 mod build_memory;
+mod complaint;
 mod fetch;
 mod key;
 mod pin;

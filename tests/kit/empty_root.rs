@@ -4,6 +4,7 @@
 //! Root enters it with `chroot(2)`, anybody else through a user namespace; util-linux's `unshare` does
 //! both, before it starts the program. A machine may forbid it: ask [`EmptyRoot::unavailable`] and say so,
 //! rather than pass in silence.
+#![allow(dead_code, reason = "each test uses a part of the kit")]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

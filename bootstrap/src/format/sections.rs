@@ -36,6 +36,10 @@ pub fn locate<'data, R: ReadRef<'data>>(file: R, file_size: u64) -> Result<Paylo
     let elf = FileHeader64::<LittleEndian>::parse(file).map_err(|_| Damage::new("it is not an ELF file"))?;
     let unreadable = |_| Damage::new("its section table cannot be read");
     let endian = elf.endian().map_err(unreadable)?;
+    // With more than 65,280 sections their count would be elsewhere, and could claim the whole file.
+    if elf.e_shnum(endian) == 0 {
+        return Err(Damage::new("it has no section table"));
+    }
     let sections = elf.sections(endian, file).map_err(unreadable)?;
     let find = |name: &str| {
         let missing = || Damage::new(format!("it has no section {name}"));
