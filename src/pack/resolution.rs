@@ -1,6 +1,6 @@
 //! Resolution, and the memory of it: wheels in the store, and the lock that names them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coil_bootstrap::format::digest::Digest;
@@ -106,7 +106,7 @@ fn remembered(packing: &Packing, request: &Request, refresh: bool, scratch: &Pat
     Ok(made)
 }
 
-fn keep(wheel: &PathBuf, store: &Store) -> Result<KeptWheel> {
+fn keep(wheel: &Path, store: &Store) -> Result<KeptWheel> {
     let digest = store.keep_wheel(wheel)?;
     let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(KeptWheel { name, digest })
