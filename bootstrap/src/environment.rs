@@ -62,9 +62,11 @@ impl Assembly<'_> {
             make_link(Path::new("../bin/python"), &target.join("run").join(command.name))?;
         }
         let variables = plan.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
+        let layers: Vec<String> = self.manifest.layers.iter().map(|layer| layer.digest.hex()).collect();
         let record = Record {
             environment: &place,
             default: self.manifest.default.as_deref(),
+            layers: layers.iter().map(String::as_str).collect(),
             commands,
             variables: variables.collect(),
         };
@@ -154,8 +156,16 @@ fn commands(manifest: &Manifest) -> Vec<Command<'_>> {
 
 /// Whether there is an environment at `place` that this launcher can start.
 pub fn is_usable(place: &Path) -> bool {
-    fs::read(place.join(RECORD))
-        .is_ok_and(|bytes| Record::parse(&bytes).is_some_and(|record| record.environment == place))
+    fs::read(place.join(RECORD)).is_ok_and(|bytes| {
+        Record::parse(&bytes).is_some_and(|record| record.environment == place && is_whole(&record))
+    })
+}
+
+/// Whether the layers that the environment links to are there: any part of a cache may be deleted.
+pub fn is_whole(record: &Record) -> bool {
+    let Some(root) = record.environment.ancestors().nth(2) else { return false };
+    let layers = root.join("layers");
+    record.layers.iter().all(|layer| fs::symlink_metadata(layers.join(layer)).is_ok())
 }
 
 /// Writes the absolute paths of this machine into the interpreter that lies unpacked in `layer` and

@@ -2,7 +2,7 @@
 //!
 //! First everything is decided (what the user asks for, which environment, which program with which
 //! arguments), then it is done. On a warm start that means: look at the cache directory, read the
-//! launch record, `execve`.
+//! launch record, see that its layers are there, `execve`.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -76,6 +76,7 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     let mut broken = false;
     if let Some(bytes) = find_record(host, &digest)
         && let Some(record) = Record::parse(&bytes)
+        && environment::is_whole(&record)
     {
         match become_app(&record, &wish, host) {
             // Part of the cache is gone: it is unpacked again.

@@ -5,7 +5,8 @@
 //! its form may change with any version: one that cannot be read counts as missing.
 //!
 //! ```text
-//! "coil launch 1"  environment's path  default command or ""
+//! "coil launch 2"  environment's path  default command or ""
+//! count of layers, each: the name of its directory
 //! count of commands, each: name  "python" or "native"  script  count of arguments, each: argument
 //! count of variables, each: name  value
 //! ```
@@ -15,7 +16,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const MAGIC: &[u8] = b"coil launch 1";
+const MAGIC: &[u8] = b"coil launch 2";
 
 /// A launch record.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Record<'a> {
     pub environment: &'a Path,
     /// The command that runs when none is named.
     pub default: Option<&'a str>,
+    /// The names of its layers' directories.
+    pub layers: Vec<&'a str>,
     /// All commands, sorted by name.
     pub commands: Vec<Command<'a>>,
     /// Defaults of environment variables.
@@ -54,6 +57,8 @@ impl<'a> Record<'a> {
         field(MAGIC);
         field(self.environment.as_os_str().as_bytes());
         field(self.default.unwrap_or("").as_bytes());
+        field(self.layers.len().to_string().as_bytes());
+        self.layers.iter().for_each(|layer| field(layer.as_bytes()));
         field(self.commands.len().to_string().as_bytes());
         for command in &self.commands {
             field(command.name.as_bytes());
@@ -78,6 +83,7 @@ impl<'a> Record<'a> {
         }
         let environment = Path::new(OsStr::from_bytes(fields.next()?));
         let default = Some(fields.text()?).filter(|name| !name.is_empty());
+        let layers = (0..fields.count()?).map(|_| fields.text()).collect::<Option<_>>()?;
         let mut commands = Vec::new();
         for _ in 0..fields.count()? {
             let (name, kind, script) = (fields.text()?, fields.text()?, fields.text()?);
@@ -93,7 +99,7 @@ impl<'a> Record<'a> {
         for _ in 0..fields.count()? {
             variables.push((OsStr::from_bytes(fields.next()?), OsStr::from_bytes(fields.next()?)));
         }
-        fields.0.is_empty().then_some(Record { environment, default, commands, variables })
+        fields.0.is_empty().then_some(Record { environment, default, layers, commands, variables })
     }
 
     /// The command with this name.
@@ -130,6 +136,7 @@ mod tests {
         let record = Record {
             environment: Path::new("/cache/envs/x"),
             default: None,
+            layers: vec!["01", "23"],
             commands: vec![
                 Command { name: "manage", native: false, script: "app/manage.py", args: vec![] },
                 Command {
@@ -146,6 +153,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Record::parse(&bytes[..length]), None);
         }
-        assert_eq!(Record::parse(b"coil launch 1\0/e\0\0999999999999\0"), None);
+        assert_eq!(Record::parse(b"coil launch 2\0/e\0\0999999999999\0"), None);
     }
 }

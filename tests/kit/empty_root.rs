@@ -7,12 +7,13 @@
 #![allow(dead_code, reason = "each test uses a part of the kit")]
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::{fs, io, thread};
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use super::{Ran, scratch};
 
 /// The writable directory, as the program sees it.
 pub const WRITABLE: &str = "/data";
@@ -30,20 +31,10 @@ pub struct EmptyRoot {
     stdin: Vec<u8>,
 }
 
-/// What became of a program.
-pub struct Ran {
-    /// How it ended. 126 and 127 also mean that it could not be started, as in a shell.
-    pub status: ExitStatus,
-    /// What it wrote to standard output; bytes that are not UTF-8 are replaced.
-    pub stdout: String,
-    /// What it wrote to standard error; bytes that are not UTF-8 are replaced.
-    pub stderr: String,
-}
-
 impl EmptyRoot {
     /// Why this machine cannot enter another root, in the words of the tool that tried; `None` if it can.
     pub fn unavailable() -> Option<String> {
-        let root = TempDir::new().expect("a temporary directory");
+        let root = scratch();
         // A directory is not a program: a machine that refuses to execute it has let us in before.
         let tried = Command::new("unshare").args(enter(root.path())).arg("/").output();
         match tried {
@@ -55,7 +46,7 @@ impl EmptyRoot {
 
     /// A root with the writable directory [`WRITABLE`] and nothing else.
     pub fn new() -> Self {
-        let root = TempDir::new().expect("a temporary directory");
+        let root = scratch();
         fs::create_dir(root.path().join(&WRITABLE[1..])).expect("a writable directory");
         EmptyRoot { root, files: Vec::new(), variables: Vec::new(), stdin: Vec::new() }
     }
@@ -66,7 +57,10 @@ impl EmptyRoot {
         fs::create_dir_all(target.parent().expect("a name below the root")).expect("its directory");
         // A hard link costs nothing, where both are on one file system.
         if fs::hard_link(source, &target).is_err() {
-            fs::copy(source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+            // By another process: what one of ours has open for writing, even for a moment in a fork of
+            // another thread, cannot be executed.
+            let copied = Command::new("cp").arg("-p").arg(source).arg(&target).status();
+            assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", source.display());
         }
         self.files.push(PathBuf::from(name));
         self
@@ -89,21 +83,7 @@ impl EmptyRoot {
         let mut command = Command::new(find_on_path("unshare"));
         command.args(enter(self.root.path())).args(argv).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("unshare starts");
-        let mut pipe = child.stdin.take().expect("a pipe to the program");
-        let output = thread::scope(|scope| {
-            scope.spawn(move || match pipe.write_all(&self.stdin) {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => panic!("standard input: {error}"),
-                _ => {}
-            });
-            child.wait_with_output().expect("the program ends")
-        });
-        Ran {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(command, &self.stdin)
     }
 
     /// The writable directory, as the test sees it.
@@ -131,12 +111,6 @@ impl EmptyRoot {
     }
 }
 
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n--- stdout\n{}--- stderr\n{}", self.status, self.stdout, self.stderr)
-    }
-}
-
 /// The arguments of `unshare` up to the program.
 fn enter(root: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
@@ -149,7 +123,8 @@ fn enter(root: &Path) -> Vec<OsString> {
     arguments
 }
 
-fn is_root() -> bool {
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
     let identity = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uids = identity.lines().find_map(|line| line.strip_prefix("Uid:"));
     uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
@@ -162,16 +137,4 @@ fn find_on_path(name: &str) -> PathBuf {
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
         .unwrap_or_else(|| PathBuf::from("/usr/bin").join(name))
-}
-
-#[test]
-fn in_an_empty_root_there_is_no_loader_for_ordinary_programs() {
-    if let Some(reason) = EmptyRoot::unavailable() {
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let root = EmptyRoot::new().with_file("true", Path::new("/bin/true"));
-    let ran = root.run(&["/true"]);
-    assert_eq!(ran.status.code(), Some(127), "{ran}");
-    assert_eq!(root.strays(), Vec::<PathBuf>::new());
 }

@@ -1,0 +1,68 @@
+//! What the end-to-end tests are written with: a [`Bench`] where projects lie and are packed by the real
+//! `coil`, a [`Packed`] bundle, a [`Start`] of it, and what became of that, [`Ran`].
+//!
+//! Everything lies below cargo's directory for tests: on a disk that can execute, and `cargo clean` takes
+//! it away. There is one packer cache for all tests, so that the runtime is harvested once, and one cache
+//! of bundles, so that it is unpacked once; a test about caches brings its own.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses its part of the kit")]
+
+mod bench;
+pub mod empty_root;
+#[path = "../../src/wheel/fixture.rs"]
+mod fixture;
+pub mod mounts;
+mod packed;
+mod probe;
+mod ran;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+pub use bench::Bench;
+pub use empty_root::EmptyRoot;
+pub use fixture::WheelBuilder;
+pub use packed::{Packed, Start};
+pub use probe::probe;
+pub use ran::Ran;
+
+/// Where all tests keep what they make.
+pub fn ground() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// A fresh directory, on the same file system as everything else, removed with the value.
+pub fn scratch() -> TempDir {
+    TempDir::new_in(ground()).expect("cargo's directory for tests can be written")
+}
+
+/// The packer's cache.
+pub fn packer_cache() -> PathBuf {
+    ground().join("packer")
+}
+
+/// The cache of bundles whose test does not bring one.
+pub fn machine_cache() -> PathBuf {
+    ground().join("machine")
+}
+
+/// Says why a test cannot say anything here.
+pub fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+/// A place for what is made once in each test program: remade when the program starts anew, so that
+/// nothing piles up.
+pub fn standing(name: &str) -> PathBuf {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let own = std::env::current_exe().expect("a test knows itself");
+        own.file_stem().expect("a program has a name").to_string_lossy().split('-').next().unwrap().to_owned()
+    });
+    let place = ground().join("standing").join(program).join(name);
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).expect("cargo's directory for tests can be written");
+    place
+}
