@@ -40,7 +40,13 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));
         harvest.notes.iter().for_each(|note| report.note(note));
         left_out.extend(harvest.notes);
-        Ok(Made { tree, origin, scripts: Vec::new(), facts: Facts { python: harvest.python, left_out } })
+        Ok(Made {
+            tree,
+            origin,
+            scripts: Vec::new(),
+            reaching: Vec::new(),
+            facts: Facts { python: harvest.python, left_out },
+        })
     })?;
     layer.facts.left_out.iter().for_each(|what| report.detail(what));
     Ok(layer)
