@@ -40,6 +40,10 @@ pub fn check_output(out: &Path) -> Result<()> {
     }
     let directory = directory_of(out);
     let message = || format!("cannot write the bundle to {}", out.display());
+    if holds_something_else(out) {
+        let failure = Failure::new(format!("{}: what is there is no program", message()));
+        return Err(failure.hint("remove it, or name another file with -o"));
+    }
     if !directory.is_dir() {
         let failure = Failure::new(format!("{}: there is no directory {}", message(), directory.display()));
         return Err(failure.hint("create it, or name another file with -o"));
@@ -58,6 +62,14 @@ pub fn write(out: &Path, launcher: &[u8], manifest: &Manifest, blobs: &[PathBuf]
     let mut file = builder.tempfile_in(directory_of(out)).context(cannot)?;
     write_to(file.as_file_mut(), launcher, manifest, blobs).context(cannot)?;
     file.persist(out).map(drop).map_err(|error| error.error).context(cannot)
+}
+
+/// Whether something is there that no earlier pack can have written: a source, a wheel, a device.
+fn holds_something_else(out: &Path) -> bool {
+    let Ok(there) = std::fs::metadata(out) else { return false };
+    let mut start = [0; 4];
+    let mut read = || io::Read::read(&mut File::open(out)?, &mut start);
+    !there.is_file() || read().is_ok_and(|count| !b"\x7fELF".starts_with(&start[..count]))
 }
 
 fn directory_of(out: &Path) -> &Path {

@@ -35,7 +35,10 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
     let mut root = Directory::default();
     let mut taken: BTreeMap<TreePath, (usize, Digest)> = BTreeMap::new();
     for (index, layer) in layers.iter().enumerate().skip(1) {
-        for (path, digest) in &layer.files {
+        // A conflict of byte code comes from one of sources, and is told as that.
+        let (compiled, others): (Vec<_>, Vec<_>) =
+            layer.files.iter().partition(|(path, _)| path.ends_with(".pyc"));
+        for (path, digest) in others.into_iter().chain(compiled) {
             let place = place(path)?;
             match taken.get(&place) {
                 None => {}

@@ -40,10 +40,7 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    let mut project = Project::read(&words(options, output)?)?;
-    if let Some(name) = &options.name {
-        project.name = name.clone();
-    }
+    let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
     let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
@@ -126,6 +123,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split).collect::<Result<_>>()?,
         app: options.app.clone(),
+        name: options.name.clone(),
         never: output.into_iter().collect(),
     })
 }

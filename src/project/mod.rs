@@ -47,6 +47,8 @@ pub struct Words {
     pub commands: Vec<(String, String)>,
     /// `--app DIR`
     pub app: Option<PathBuf>,
+    /// `--name NAME`
+    pub name: Option<String>,
     /// Files that are never packed, such as the output; they need not exist.
     pub never: Vec<PathBuf>,
 }
@@ -263,7 +265,8 @@ impl Reader {
                 .hint("name a directory, a script, a wheel or a requirement, such as: coil pack httpie"));
         }
         let entry = words.entry.as_deref().map(EntryPoint::parse).transpose()?;
-        project.name = self.name.or_else(|| entry.as_ref().map(name_of)).unwrap_or_else(|| "app".to_owned());
+        let name = words.name.clone().or(self.name);
+        project.name = name.or_else(|| entry.as_ref().map(name_of)).unwrap_or_else(|| "app".to_owned());
         if let Some(entry) = entry {
             project.default = Some(name_for(entry, &mut project));
         }

@@ -78,6 +78,13 @@ impl Bench {
         self
     }
 
+    /// A wheel file in a directory of its own, where nothing is looked for.
+    pub fn wheel_in(self, directory: &str, wheel: &WheelBuilder) -> Bench {
+        fs::create_dir_all(self.path(directory)).expect("a directory");
+        wheel.build(&self.path(directory));
+        self
+    }
+
     /// A variable for `coil`.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Bench {
         self.variables.insert(name.into(), value.as_ref().to_owned());
