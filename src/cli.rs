@@ -36,6 +36,9 @@ pub struct Pack {
     /// Say nothing but warnings and errors.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Say also what was left out of the runtime, and which files have no byte code.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// `coil run`

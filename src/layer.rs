@@ -94,8 +94,11 @@ fn entries(tree: &Tree) -> Vec<(TreePath, Option<&Node>)> {
 /// A frame to be compressed, and where the result goes.
 struct Job {
     frame: Vec<u8>,
-    result: SyncSender<io::Result<(Vec<u8>, u32)>>,
+    result: SyncSender<Compressed>,
 }
+
+/// A compressed frame, and its length before.
+type Compressed = io::Result<(Vec<u8>, u32)>;
 
 fn compress(queue: &Mutex<Receiver<Job>>, level: i32) {
     let mut compressor = Compressor::new(level);
@@ -114,7 +117,7 @@ fn compress(queue: &Mutex<Receiver<Job>>, level: i32) {
 /// Frames on their way through the threads, in order.
 struct Pipeline {
     jobs: Sender<Job>,
-    waiting: VecDeque<Receiver<io::Result<(Vec<u8>, u32)>>>,
+    waiting: VecDeque<Receiver<Compressed>>,
     limit: usize,
 }
 

@@ -22,6 +22,8 @@ pub struct Listing {
     pub files: BTreeMap<TreePath, Digest>,
     /// Those whose first line names the interpreter.
     pub scripts: Vec<TreePath>,
+    /// Directories whose libraries look for others outside the layer: never behind a link.
+    pub reaching: Vec<TreePath>,
 }
 
 /// Directories that the launcher makes itself; what they hold is linked one by one.
@@ -52,7 +54,9 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
         }
     }
     let mut environment = Environment::default();
-    let real = |path: &str| REAL.contains(&path) || site_packages == path || is_above(path, site_packages);
+    let reaching = layers.iter().flat_map(|layer| &layer.reaching).map(place).collect::<Result<Vec<_>>>()?;
+    let made: Vec<&str> = reaching.iter().map(TreePath::as_str).chain(REAL).chain([site_packages]).collect();
+    let real = |path: &str| made.iter().any(|made| *made == path || is_above(path, made));
     root.link("", &real, &mut environment);
     Ok(environment)
 }
@@ -158,6 +162,7 @@ mod tests {
             origin: origin.into(),
             files: files.collect(),
             scripts: scripts.iter().map(|name| path(name)).collect(),
+            reaching: Vec::new(),
         }
     }
 
@@ -193,6 +198,21 @@ mod tests {
                 "SITE/ns/b.py -> 2:venv/SITE/ns/b.py",
                 "SITE/six.py -> 2:venv/SITE/six.py",
                 "share -> 1:venv/share",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_whose_libraries_look_into_another_layer_is_real_down_to_them() {
+        let files = [("SITE/torch/lib/a.so", "1"), ("SITE/torch/lib/b.so", "2"), ("SITE/torch/nn/x.py", "3")];
+        let mut torch = listing("torch", &files, &[]);
+        torch.reaching = vec![TreePath::new(format!("venv/{SITE}/torch/lib")).unwrap()];
+        assert_eq!(
+            links(&plan(&[Listing::default(), torch], SITE).unwrap()),
+            [
+                "SITE/torch/lib/a.so -> 1:venv/SITE/torch/lib/a.so",
+                "SITE/torch/lib/b.so -> 1:venv/SITE/torch/lib/b.so",
+                "SITE/torch/nn -> 1:venv/SITE/torch/nn",
             ]
         );
     }

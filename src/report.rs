@@ -5,26 +5,37 @@ use std::io::{self, IsTerminal, Write};
 /// Says what is done, as far as the user wants to hear it.
 #[derive(Debug)]
 pub struct Report {
-    quiet: bool,
+    loudness: Loudness,
     terminal: bool,
 }
 
+/// How much the user wants to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loudness {
+    /// Warnings only.
+    Quiet,
+    /// The steps of the work.
+    Normal,
+    /// Details as well.
+    Verbose,
+}
+
 impl Report {
-    /// A report that says everything, or with `quiet` only warnings.
-    pub fn new(quiet: bool) -> Self {
-        Report { quiet, terminal: io::stderr().is_terminal() }
+    /// A report that says this much.
+    pub fn new(loudness: Loudness) -> Self {
+        Report { loudness, terminal: io::stderr().is_terminal() }
     }
 
     /// What is going on now: shown on a terminal, until the next line takes its place.
     pub fn doing(&self, what: &str) {
-        if self.terminal && !self.quiet {
+        if self.terminal && self.loudness > Loudness::Quiet {
             let _ = write!(io::stderr(), "\r\x1b[K{what}");
         }
     }
 
     /// A step that is done.
     pub fn done(&self, what: &str) {
-        if !self.quiet {
+        if self.loudness > Loudness::Quiet {
             self.line(what);
         }
     }
@@ -36,7 +47,7 @@ impl Report {
 
     /// Something few users want to know.
     pub fn detail(&self, what: &str) {
-        if std::env::var_os("COIL_VERBOSE").is_some() {
+        if self.loudness == Loudness::Verbose {
             self.note(what);
         }
     }

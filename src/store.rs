@@ -11,11 +11,13 @@
 //! Entries appear by a rename and are never changed. An entry that cannot be read counts as missing.
 //! Everything may be deleted at any time.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::path::TreePath;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -142,7 +144,7 @@ impl Store {
         if let Some(stored) = stored {
             return Ok(stored);
         }
-        let Made { tree, origin, scripts, facts } = make()?;
+        let Made { tree, origin, scripts, reaching, facts } = make()?;
         let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
             .context(|| format!("cannot write to {}", self.root.display()))?;
         let blob = layer::write(&tree, level, &mut file)
@@ -153,7 +155,7 @@ impl Store {
             .map_err(|error| error.error)
             .context(|| format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let stored = StoredLayer { blob, listing: Listing { origin, files, scripts }, facts };
+        let stored = StoredLayer { blob, listing: Listing { origin, files, scripts, reaching }, facts };
         self.put(key, &stored)?;
         Ok(stored)
     }
@@ -174,14 +176,14 @@ pub struct Made<T> {
     /// Who provides them, in words a user understands.
     pub origin: String,
     /// Those whose first line names the interpreter.
-    pub scripts: Vec<coil_bootstrap::format::path::TreePath>,
+    pub scripts: Vec<TreePath>,
+    /// Directories whose libraries look for others outside the layer.
+    pub reaching: Vec<TreePath>,
     /// What else is known of it.
     pub facts: T,
 }
 
-fn digests(
-    tree: &Tree,
-) -> io::Result<std::collections::BTreeMap<coil_bootstrap::format::path::TreePath, Digest>> {
+fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
     let digest = |content: &Content| match content {
         Content::Symlink(target) => Ok(Digest::of(format!("link to {target}").as_bytes())),
         other => digest_of(other),

@@ -136,6 +136,13 @@ impl Tree {
         self.nodes.get(path)
     }
 
+    /// Whether anything is below `path`.
+    pub fn has_directory(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let from = (Bound::Included(below.as_str()), Bound::Unbounded);
+        self.nodes.range::<str, _>(from).next().is_some_and(|(name, _)| name.starts_with(&below))
+    }
+
     /// All nodes, sorted by path.
     pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Node)> {
         self.nodes.iter()

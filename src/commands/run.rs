@@ -11,13 +11,13 @@ use crate::cli::Run;
 use crate::error::{Context, Failure, Result};
 use crate::launcher::LAUNCHER;
 use crate::pack::{default_output, pack};
-use crate::report::Report;
+use crate::report::{Loudness, Report};
 use crate::store::Store;
 
 /// Packs, unless just that bundle is there already, and becomes the app.
 pub fn run(options: &Run) -> Result<()> {
     let store = Store::open(&super::cache_directory()?)?;
-    let parts = pack(&options.project, None, &store, &Report::new(true))?;
+    let parts = pack(&options.project, None, &store, &Report::new(Loudness::Quiet))?;
     let digest = Digest::of(&parts.manifest.encode());
     let directory = store.bundles().join(digest.hex());
     fs::create_dir_all(&directory).context(|| format!("cannot create {}", directory.display()))?;

@@ -44,7 +44,7 @@ pub fn layer(
     let layer = packing.store.layer(key, packing.level, || {
         let warnings = packing.compiler().compile(&mut tree, &["app", "venv"])?;
         warnings.iter().for_each(|warning| packing.report.warning(warning));
-        Ok(Made { tree, origin: project.name.clone(), scripts: Vec::new(), facts: () })
+        Ok(Made { tree, origin: project.name.clone(), scripts: Vec::new(), reaching: Vec::new(), facts: () })
     })?;
     Ok(Some(layer))
 }

@@ -19,6 +19,7 @@ use crate::error::{Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::Blob;
+use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
 use crate::report::Report;
@@ -50,6 +51,10 @@ pub fn pack(
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
 
+    // The version of what the app is called after: the project's wheel, or the requirement's.
+    let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));
+    let version = project.version.clone().or_else(|| own.map(|wheel| wheel.facts.version.clone()));
+
     let mut layers = Layers::default();
     layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
     for wheel in installed {
@@ -57,14 +62,14 @@ pub fn pack(
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
     }
     if let Some(app) = app {
-        layers.add(LayerKind::App, (&project.name, project.version.as_deref()), app.blob, app.listing);
+        layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
     }
     let mut environment = plan(&layers.listings, &python.site_packages)?;
     environment.variables = project.variables.clone();
     let manifest = Manifest {
         schema: SCHEMA,
         name: project.name,
-        version: project.version.or(resolved.version),
+        version,
         platform: platform(&interpreter)?,
         python: python.clone(),
         layers: layers.layers,

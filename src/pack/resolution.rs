@@ -1,6 +1,6 @@
 //! Resolution, and the memory of it: wheels in the store, and the lock that names them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use coil_bootstrap::format::digest::Digest;
@@ -24,8 +24,6 @@ pub struct Resolved {
     pub wheels: Vec<KeptWheel>,
     /// The lock, as `pylock.toml`.
     pub lock: String,
-    /// The version of the project, if a wheel was built of it.
-    pub version: Option<String>,
 }
 
 /// A wheel in the store.
@@ -68,7 +66,6 @@ pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> 
     });
     let built: Vec<Built> = built.collect::<Result<_>>()?;
     let mut wheels = built.iter().map(|built| keep(&built.wheel, store)).collect::<Result<Vec<_>>>()?;
-    let version = built.first().map(|built| built.version.clone());
     let request = Request {
         requirements: project.requirements.clone(),
         requirement_files: project.requirement_files.clone(),
@@ -79,7 +76,7 @@ pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> 
     };
     let remembered = remembered(packing, &request, options.refresh, scratch.path())?;
     wheels.extend(remembered.wheels);
-    Ok(Resolved { wheels, lock: remembered.lock, version })
+    Ok(Resolved { wheels, lock: remembered.lock })
 }
 
 /// The stored resolution of this request while it is fresh and its wheels are there, else a new one.
@@ -109,7 +106,7 @@ fn remembered(packing: &Packing, request: &Request, refresh: bool, scratch: &Pat
     Ok(made)
 }
 
-fn keep(wheel: &PathBuf, store: &Store) -> Result<KeptWheel> {
+fn keep(wheel: &Path, store: &Store) -> Result<KeptWheel> {
     let digest = store.keep_wheel(wheel)?;
     let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(KeptWheel { name, digest })

@@ -19,7 +19,7 @@ pub struct Facts {
     /// What the manifest says of it.
     pub python: Python,
     /// What was left out and why.
-    pub notes: Vec<String>,
+    pub left_out: Vec<String>,
 }
 
 /// The layer of the runtime harvested from the interpreter.
@@ -30,17 +30,26 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
     })?;
     let key = Key::new("runtime", &[&told, &state, &level.to_string()]);
-    store.layer(key, *level, || {
+    let layer = store.layer(key, *level, || {
         report.doing(&format!("harvesting CPython {}", interpreter.full_version));
         let harvest = harvest(interpreter)?;
         let mut tree = harvest.tree;
-        let mut notes = harvest.notes;
-        notes.extend(packing.compiler().compile(&mut tree, &["python/lib"])?);
+        let mut left_out = harvest.left_out;
+        left_out.extend(packing.compiler().compile(&mut tree, &["python/lib"])?);
         let origin = format!("CPython {}", interpreter.full_version);
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));
-        notes.iter().for_each(|note| report.detail(note));
-        Ok(Made { tree, origin, scripts: Vec::new(), facts: Facts { python: harvest.python, notes } })
-    })
+        harvest.notes.iter().for_each(|note| report.note(note));
+        left_out.extend(harvest.notes);
+        Ok(Made {
+            tree,
+            origin,
+            scripts: Vec::new(),
+            reaching: Vec::new(),
+            facts: Facts { python: harvest.python, left_out },
+        })
+    })?;
+    layer.facts.left_out.iter().for_each(|what| report.detail(what));
+    Ok(layer)
 }
 
 /// What tells whether an installation has changed: every file's path, size and time of change, of the

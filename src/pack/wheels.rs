@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Packing;
 use super::resolution::KeptWheel;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::store::{Made, StoredLayer};
-use crate::wheel::{Target, Wheel};
+use crate::wheel::{Target, Wheel, reaching};
 
 /// What is known of a wheel beside its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,6 +46,7 @@ fn layer(
         let programs =
             tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
         let facts = Facts { name: wheel.metadata.name, version: wheel.metadata.version, programs };
-        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, facts })
+        let reaching = reaching::directories(&tree).context(|| format!("cannot read {name} again"))?;
+        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, facts })
     })
 }

@@ -43,8 +43,10 @@ pub struct Harvest {
     pub tree: Tree,
     /// What the launcher must know of them.
     pub python: Python,
-    /// What was left out and why, a sentence each, for the user.
+    /// What this machine's Python has and the runtime cannot have, and why, a sentence each.
     pub notes: Vec<String>,
+    /// What no runtime has, by intent, a sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// Harvests the installation that `interpreter` belongs to.
@@ -66,6 +68,7 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
         libraries: Libraries::new(System::look(machine), machine),
         tree: Tree::new(),
         notes: Vec::new(),
+        left_out: Vec::new(),
     };
     let scope = Scope::of(executable, &view);
     harvester.add_base_libraries(&scope, &view)?;
@@ -73,7 +76,8 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
     harvester.add_libraries()?;
     let prepared = harvester.add_interpreter(bytes)?;
     let python = harvester.facts(&prepared)?;
-    Ok(Harvest { tree: harvester.tree, python, notes: harvester.notes })
+    let Harvester { tree, notes, left_out, .. } = harvester;
+    Ok(Harvest { tree, python, notes, left_out })
 }
 
 struct Harvester<'a> {
@@ -83,6 +87,7 @@ struct Harvester<'a> {
     libraries: Libraries,
     tree: Tree,
     notes: Vec<String>,
+    left_out: Vec<String>,
 }
 
 impl Harvester<'_> {
@@ -113,7 +118,7 @@ impl Harvester<'_> {
 
     fn add_stdlib(&mut self, scope: &Scope) -> Result<()> {
         let stdlib = Stdlib::read(self.interpreter)?;
-        self.notes.extend(stdlib.notes());
+        self.left_out.extend(stdlib.notes());
         for part in &stdlib.parts {
             if part.name.contains(".so") {
                 self.add_module(scope, part)?;
@@ -141,7 +146,7 @@ impl Harvester<'_> {
         let module = path.file_name().split('.').next().unwrap_or_default().to_owned();
         if module == "_tkinter" {
             // Its library reads them from a directory that is compiled into it.
-            self.notes.push("tkinter is left out: it cannot start without Tcl's scripts".into());
+            self.left_out.push("tkinter is left out: it cannot start without Tcl's scripts".into());
             return Ok(());
         }
         let view = match View::read(&bytes) {

@@ -145,7 +145,7 @@ fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
         let interpreter = Interpreter::probe(&executable).unwrap();
         let harvest = harvest(&interpreter).unwrap();
         eprintln!("{} {:?}", interpreter.base_executable.display(), sizes(&harvest.tree));
-        harvest.notes.iter().for_each(|note| eprintln!("  {note}"));
+        harvest.notes.iter().chain(&harvest.left_out).for_each(|note| eprintln!("  {note}"));
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         write(&harvest, root);
@@ -253,7 +253,7 @@ fn links_out_of_the_standard_library_are_followed_and_links_in_circles_are_not()
     let inside = harvest.tree.get("python/lib/python3.99/inside.py").unwrap();
     assert_eq!(inside.content.read().unwrap(), b"outside");
     assert!(harvest.tree.iter().all(|(path, _)| !path.contains("circle")));
-    assert!(harvest.notes.join("").contains("links to nothing (dangling.py)"));
+    assert!(harvest.left_out.join("").contains("links to nothing (dangling.py)"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod entry_points;
 pub mod layout;
 pub mod metadata;
 pub mod name;
+pub mod reaching;
 pub mod record;
 pub mod script;
 pub mod spill;
