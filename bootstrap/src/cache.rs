@@ -123,6 +123,10 @@ impl Candidate {
         if let Some(byte) = bytes.iter().find(|byte| matches!(byte, b':' | b'$' | b'\n' | b'\r')) {
             return Err(format!("a cache's path cannot contain {:?}", char::from(*byte)));
         }
+        // Python reads its own place from `pyvenv.cfg`, as UTF-8.
+        if std::str::from_utf8(bytes).is_err() {
+            return Err("a cache's path must be valid UTF-8".into());
+        }
         // "/layers/", 64 digits and "/" before the path of the loader, and a final NUL.
         let loader = bytes.len() + 74 + manifest.python.loader.len();
         if loader as u64 > manifest.python.loader_slot.size {
