@@ -4,15 +4,18 @@
 
 mod kit;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kit::mounts::{cannot_mount, mounting};
-use kit::{Packed, Ran, Start, empty_root, probe, scratch, skip};
+use kit::{Bench, Packed, Ran, Start, WheelBuilder, empty_root, probe, scratch, skip};
 
 /// A start with this cache that prints `ok` after it has imported from every layer.
 fn start(cache: &Path) -> Start {
@@ -248,7 +251,7 @@ fn a_disk_that_fills_up_on_the_way_is_a_sentence_and_leaves_nothing() {
         return skip(&reason);
     }
     let place = scratch();
-    let bench = kit::Bench::new();
+    let bench = Bench::new();
     let manifest =
         Ran::of(bench.coil(&[Path::new("inspect"), Path::new("--json"), probe().path()]), b"").json();
     let sizes =
@@ -270,31 +273,49 @@ fn places_that_no_cache_can_be_are_refused_in_a_sentence() {
     let file = place.path().join("file");
     fs::write(&file, "").unwrap();
     for (cache, part) in [
-        (Path::new("relative/path"), "relative/path: it is not an absolute path"),
-        (&file, "file: "),
-        (&file.join("below"), "below: Not a directory"),
-        (&place.path().join("a:b"), "a cache's path cannot contain ':'"),
-        (&place.path().join("a\nb"), "a cache's path cannot contain '\\n'"),
-        (
-            &place
-                .path()
-                .join("x".repeat(250))
-                .join("y".repeat(250))
-                .join("z".repeat(250))
-                .join("t".repeat(250)),
-            "",
-        ),
+        (PathBuf::from("relative/path"), "relative/path: it is not an absolute path"),
+        (file.join("below"), "file/below: Not a directory"),
+        (file, "file: File exists"),
+        (place.path().join("a:b"), "a:b: a cache's path cannot contain ':'"),
+        (place.path().join("a\nb"), "a cache's path cannot contain '\\n'"),
+        (place.path().join(OsStr::from_bytes(b"\xff")), "a cache's path must be valid UTF-8"),
     ] {
-        let ran = start(cache).run();
-        if part.is_empty() {
-            assert_eq!(ran.printed(), "ok", "a long path is no obstacle");
-        } else if part.contains('\n') {
-            assert_eq!(ran.code(), Some(125), "{ran}");
-        } else {
-            assert_eq!((ran.code(), ran.stdout.as_str()), (Some(125), ""), "{ran}");
-            assert!(ran.stderr.contains(part), "{part}: {ran}");
+        let ran = start(&cache).run();
+        assert_eq!((ran.code(), ran.stdout.as_str()), (Some(125), ""), "{ran}");
+        assert!(ran.stderr.contains(part), "{part}: {ran}");
+    }
+    let long = ["x", "y", "z"].map(|letter| letter.repeat(250)).join("/");
+    assert_eq!(start(&place.path().join(long)).run().printed(), "ok", "a long path is no obstacle");
+}
+
+#[test]
+fn a_cache_may_have_any_other_name() {
+    let place = scratch();
+    for name in [b"with space".as_slice(), b"it's \"quoted\" `x` \\ \t%s", "größe".as_bytes()] {
+        let cache = place.path().join(OsStr::from_bytes(name));
+        let code = "import subprocess, sys, multiprocessing
+print(subprocess.check_output([sys.executable, '-c', 'import ssl; print(1)'], text=True).strip())
+print(subprocess.check_output(['greet'], text=True).strip())
+with multiprocessing.get_context('spawn').Pool(1) as pool:
+    print(pool.map(abs, [-3]))";
+        for start in ["cold", "warm"] {
+            let ran = greeting().start().cache(&cache).arg(code).run();
+            assert_eq!(ran.printed(), "1\nhello\n[3]", "{start}, {}", cache.display());
         }
     }
+}
+
+/// A bundle with a console script, which runs its first argument as Python.
+fn greeting() -> &'static Packed {
+    static GREETING: OnceLock<Packed> = OnceLock::new();
+    GREETING.get_or_init(|| {
+        let wheel = WheelBuilder::new("greeter", "1.0")
+            .file("greeter.py", "def main():\n    print('hello')\n")
+            .entry_points("[console_scripts]\ngreet = greeter:main\n");
+        let code = "import sys\nif __name__ == '__main__':\n    exec(sys.argv[1])\n";
+        let bench = Bench::standing("greeting").wheel(&wheel).file("src/do.py", code);
+        bench.pack(&["greeter", "--app", "src", "-e", "do.py"])
+    })
 }
 
 #[test]

@@ -327,6 +327,22 @@ fn a_source_file_that_does_not_compile_is_a_warning() {
 }
 
 #[test]
+fn source_trees_that_cannot_be_packed() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = bench().file("tree/main.py", "");
+    let strange = bench.path("tree").join(std::ffi::OsStr::from_bytes(b"x\xff.txt"));
+    fs::write(&strange, "").unwrap();
+    refuse(&bench, &["tree"], &["tree/x", "UTF-8"]);
+    fs::remove_file(strange).unwrap();
+    for target in ["/etc/passwd", "../main.py", "nowhere"] {
+        std::os::unix::fs::symlink(target, bench.path("tree/link")).unwrap();
+        refuse(&bench, &["tree"], &["tree/link"]);
+        fs::remove_file(bench.path("tree/link")).unwrap();
+    }
+    bench.pack_to("out", &["tree"]);
+}
+
+#[test]
 fn words_that_coil_does_not_know() {
     let bench = bench();
     for (words, part) in [

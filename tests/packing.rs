@@ -161,6 +161,35 @@ fn without_an_output_the_file_is_called_like_the_project() {
     assert_eq!(quiet.printed(), "");
 }
 
+const LONG_NAMES: &str = "
+import importlib, os
+here = os.path.dirname(os.path.abspath(__file__))
+long = importlib.import_module('m' * 252)
+print(long.x, open(os.path.dirname(long.__file__) + '/' + 'd/' * 120 + 'deep.txt').read())
+for name in ('größe ☃.txt', 'file', 'directory/file.txt'):
+    print(open(f'{here}/{name}').read())
+print(os.readlink(here + '/file'), [len(name) for name in os.listdir(here + '/texts')])
+";
+
+#[test]
+fn links_and_long_names_and_names_in_every_script() {
+    // 255 bytes are all that a file system takes; byte code of the first cannot be stored under its usual name.
+    let (module, text) = (format!("{}.py", "m".repeat(252)), format!("{}.txt", "t".repeat(251)));
+    let deep = "d/".repeat(120);
+    let bench = Bench::new()
+        .wheel(
+            &WheelBuilder::new("long", "1.0").file(&module, "x = 1\n").file(&format!("{deep}deep.txt"), "2"),
+        )
+        .file(&format!("src/texts/{text}"), "text")
+        .file("src/größe ☃.txt", "snow")
+        .file("src/real/file.txt", "linked")
+        .file("src/main.py", LONG_NAMES);
+    symlink("real/file.txt", bench.path("src/file")).unwrap();
+    symlink("real", bench.path("src/directory")).unwrap();
+    let app = bench.pack(&["long", "--app", "src", "-e", "main.py"]);
+    assert_eq!(said(&app), "1 2\nsnow\nlinked\nlinked\nreal/file.txt [255]");
+}
+
 #[test]
 fn run_packs_and_becomes_the_app() {
     let bench = Bench::new().file("main.py", "import os, sys; print(os.getpid(), sys.argv[1:]); sys.exit(3)");
