@@ -78,7 +78,7 @@ bare = subprocess.check_output([sys.executable, '-c', inner, 'x'], text=True, en
 assert same == bare == f\"{sys.prefix} ['-c', 'x']\\n\", (same, bare)
 import asyncio
 async def ask():
-    child = await asyncio.create_subprocess_exec(sys.executable, '-m', 'base64', '-t', stdout=-1)
+    child = await asyncio.create_subprocess_exec(sys.executable, '-m', 'json.tool', '--help', stdout=-1)
     return len((await child.communicate())[0]) > 0
 print(asyncio.run(ask()))";
     assert_eq!(root.run(&["/app", code]).printed(), "True");

@@ -276,7 +276,7 @@ fn wheels_that_are_damaged() {
     for (name, wheel) in wheels {
         let bench = bench().wheel_in("dist", &wheel);
         let file = format!("dist/{name}-1.0-py3-none-any.whl");
-        refuse(&bench, &[&file, "-e", "main.py"], &[&format!("{name}-1.0-py3-none-any.whl")]);
+        refuse(&bench, &[&file, "-e", "main.py"], &[name]);
     }
     let bench = bench();
     fs::create_dir(bench.path("dist")).unwrap();

@@ -106,7 +106,7 @@ fn the_process_that_was_started_is_the_app() {
 #[test]
 fn the_process_is_called_like_the_command() {
     assert_eq!(tell(probe().start())["name"], "tell");
-    let name = "import re; print(re.search('Name:\\s*(.*)', open('/proc/self/status').read())[1])";
+    let name = "import re; print(re.search(r'Name:\\s*(.*)', open('/proc/self/status').read())[1])";
     assert_eq!(run_code(name).run().printed(), "do");
 }
 
@@ -215,10 +215,10 @@ os.execv(sys.argv[3], sys.argv[3:])";
     };
     let expected = ignored(&become_it("", &cat));
     assert_eq!(expected, ignored(&direct) | 1 << (13 - 1) | 1 << (25 - 1));
-    let blocked = "import signal; print(*signal.pthread_sigmask(signal.SIG_BLOCK, []))";
+    let blocked = "import signal; print(signal.SIGUSR2 in signal.pthread_sigmask(signal.SIG_BLOCK, []))";
     for start in ["cold", "warm"] {
         assert_eq!(ignored(&become_it("native", &[bundle])), expected, "{start}");
-        assert!(become_it("do", &[bundle, blocked]).printed().contains("12"), "{start}");
+        assert_eq!(become_it("do", &[bundle, blocked]).printed(), "True", "{start}");
         fs::remove_dir_all(cache.path().join("envs")).unwrap_or_default();
     }
 }

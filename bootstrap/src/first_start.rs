@@ -19,8 +19,8 @@ use crate::unpack::unpack;
 ///
 /// With `repair` an environment that is there already is made again: the caller has found it broken.
 pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
-    let cache = choose_cache(bundle.manifest(), host)?;
     let _umask = OpenUmask::new();
+    let cache = choose_cache(bundle.manifest(), host)?;
     let _lock = cache.lock();
     let place = cache.environment(&bundle.digest());
     if !repair && environment::is_usable(&place) {
