@@ -35,7 +35,8 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
     let mut root = Directory::default();
     let mut taken: BTreeMap<TreePath, (usize, Digest)> = BTreeMap::new();
     for (index, layer) in layers.iter().enumerate().skip(1) {
-        // A conflict of byte code comes from one of sources, and is told as that.
+        // Byte code comes after all sources: where those agree, either's will do, even if the bytes differ
+        // with what else was compiled; where they do not, the conflict is told of them.
         let (compiled, others): (Vec<_>, Vec<_>) =
             layer.files.iter().partition(|(path, _)| path.ends_with(".pyc"));
         for (path, digest) in others.into_iter().chain(compiled) {
@@ -43,7 +44,7 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
             match taken.get(&place) {
                 None => {}
                 // Wheels that share a namespace package often bring the same `__init__.py`.
-                Some((_, there)) if there == digest => continue,
+                Some((_, there)) if there == digest || path.contains("/__pycache__/") => continue,
                 Some((other, _)) => {
                     return Err(conflict(&layers[*other].origin, &layer.origin, &place));
                 }
@@ -236,6 +237,20 @@ mod tests {
             listing("b", &[("SITE/ns/__init__.py", "same")], &[]),
         ];
         assert_eq!(plan(&same, SITE).unwrap().links.len(), 1);
+        let compiled = [
+            Listing::default(),
+            listing(
+                "a",
+                &[("SITE/ns/__init__.py", "same"), ("SITE/ns/__pycache__/__init__.x.pyc", "1")],
+                &[],
+            ),
+            listing(
+                "b",
+                &[("SITE/ns/__init__.py", "same"), ("SITE/ns/__pycache__/__init__.x.pyc", "2")],
+                &[],
+            ),
+        ];
+        assert!(plan(&compiled, SITE).is_ok());
         let different = [
             Listing::default(),
             listing("a-1.whl", &[("SITE/x.py", "1")], &[]),
