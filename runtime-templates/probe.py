@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-import sysconfig
 
 
 def glibc():
@@ -75,7 +74,6 @@ print(
             "base_exec_prefix": sys.base_exec_prefix,
             "stdlib": os.path.dirname(os.path.abspath(os.__file__)),
             "dynload": dynload(),
-            "ext_suffix": sysconfig.get_config_var("EXT_SUFFIX") or "",
             "magic": importlib.util.MAGIC_NUMBER.hex(),
             "glibc": glibc(),
             "machine": platform.machine(),

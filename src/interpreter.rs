@@ -32,8 +32,6 @@ pub struct Interpreter {
     pub stdlib: PathBuf,
     /// Where its extension modules are (`lib-dynload`), `sys.path`'s entry where it exists.
     pub dynload: Option<PathBuf>,
-    /// The suffix of extension modules: `.cpython-312-x86_64-linux-gnu.so`.
-    pub ext_suffix: String,
     /// `importlib.util.MAGIC_NUMBER` as hexadecimal digits: the first bytes of its byte code.
     pub magic: String,
     /// The C library it runs on, as (major, minor); `None` where it is not glibc.

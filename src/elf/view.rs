@@ -64,11 +64,6 @@ impl View {
         Ok(view)
     }
 
-    /// The newest version of glibc it needs.
-    pub fn newest_glibc(&self) -> Option<(u16, u16)> {
-        self.glibc.values().max().copied()
-    }
-
     fn add_dynamic(&mut self, image: &Image, dynamic: &Dynamic) -> Result<(), ElfError> {
         let text = |at: u64| Ok(String::from_utf8_lossy(image.string(dynamic, at)?).into_owned());
         let last = |tag: DynamicTag| dynamic.value(tag).map(text).transpose();

@@ -96,7 +96,6 @@ pub(super) mod tests {
             base_exec_prefix: "/usr".into(),
             stdlib: "/usr/lib/python3.12".into(),
             dynload: None,
-            ext_suffix: ".cpython-312-x86_64-linux-gnu.so".into(),
             magic: "cb0d0d0a".into(),
             glibc: Some((2, 36)),
             machine: "x86_64".into(),
