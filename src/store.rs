@@ -18,6 +18,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -167,7 +168,7 @@ impl Store {
         if let Some(stored) = stored {
             return Ok(stored);
         }
-        let Made { tree, origin, scripts, reaching, facts } = make()?;
+        let Made { tree, origin, scripts, reaching, programs, facts } = make()?;
         let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
             .context(|| format!("cannot write to {}", self.root.display()))?;
         let blob = layer::write(&tree, level, &mut file)
@@ -178,7 +179,8 @@ impl Store {
             .map_err(|error| error.error)
             .context(|| format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let stored = StoredLayer { blob, listing: Listing { origin, files, scripts, reaching }, facts };
+        let listing = Listing { origin, files, scripts, reaching, programs };
+        let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)
     }
@@ -202,6 +204,8 @@ pub struct Made<T> {
     pub scripts: Vec<TreePath>,
     /// Directories whose libraries look for others outside the layer.
     pub reaching: Vec<TreePath>,
+    /// Programs with room for the paths of a runtime.
+    pub programs: BTreeMap<TreePath, Program>,
     /// What else is known of it.
     pub facts: T,
 }

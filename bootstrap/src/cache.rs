@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ROOT/layers/HEX/     an unpacked layer, named by its digest
+//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second
 //! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/lock            held while unpacking, so that many first starts unpack once
@@ -24,7 +25,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Layer, Manifest};
 
 /// How long a start waits for another to finish unpacking before it does the work itself. A process
 /// that was stopped, not killed, keeps its lock.
@@ -144,8 +145,8 @@ impl Candidate {
             return Err("programs cannot be executed there (it is mounted noexec)".into());
         }
         let layers = self.root.join("layers");
-        let there = |hex: String| fs::symlink_metadata(layers.join(hex)).is_ok();
-        let missing = manifest.layers.iter().filter(|layer| !there(layer.digest.hex()));
+        let there = |name: String| fs::symlink_metadata(layers.join(name)).is_ok();
+        let missing = manifest.layers.iter().filter(|layer| !there(manifest.directory_of(layer)));
         let needed: u64 = missing.map(|layer| layer.unpacked_size).sum();
         let room = system.f_bavail.saturating_mul(system.f_frsize);
         // Some file systems do not say (0 blocks in all); then writing has to find out.
@@ -162,9 +163,9 @@ impl Cache {
         &self.root
     }
 
-    /// Where the layer with this digest is, once it has been unpacked.
-    pub fn layer(&self, digest: &Digest) -> PathBuf {
-        self.root.join("layers").join(digest.hex())
+    /// Where this layer of the manifest is, once it has been unpacked.
+    pub fn layer(&self, manifest: &Manifest, layer: &Layer) -> PathBuf {
+        self.root.join("layers").join(manifest.directory_of(layer))
     }
 
     /// Where the environment of the manifest with this digest is, once it has been assembled.

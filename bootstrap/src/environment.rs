@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;
-use crate::format::manifest::{Manifest, Python, Slot, Source, is_command_name};
+use crate::format::manifest::{Manifest, Source, is_command_name};
 use crate::format::path::TreePath;
 use crate::record::{Command, Record};
 
@@ -62,7 +62,8 @@ impl Assembly<'_> {
             make_link(Path::new("../bin/python"), &target.join("run").join(command.name))?;
         }
         let variables = plan.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
-        let layers: Vec<String> = self.manifest.layers.iter().map(|layer| layer.digest.hex()).collect();
+        let layers = self.manifest.layers.iter().map(|layer| self.manifest.directory_of(layer));
+        let layers: Vec<String> = layers.collect();
         let record = Record {
             environment: &place,
             default: self.manifest.default.as_deref(),
@@ -77,7 +78,7 @@ impl Assembly<'_> {
     fn link_target(&self, path: &str, source: &Source) -> PathBuf {
         let layer = &self.manifest.layers[source.layer];
         let up = "../".repeat(path.split('/').count() + 1);
-        PathBuf::from(format!("{up}layers/{}/{}", layer.digest.hex(), source.path))
+        PathBuf::from(format!("{up}layers/{}/{}", self.manifest.directory_of(layer), source.path))
     }
 
     fn link_interpreter(&self, target: &Path) -> Result<()> {
@@ -94,7 +95,7 @@ impl Assembly<'_> {
 
     /// `pyvenv.cfg` makes it a virtualenv (PEP 405).
     fn write_configuration(&self, target: &Path) -> Result<()> {
-        let home = self.cache.layer(&self.manifest.layers[0].digest);
+        let home = self.cache.layer(self.manifest, &self.manifest.layers[0]);
         let home = self.manifest.python.executable.parent().map_or(home.clone(), |bin| home.join(bin));
         let mut text = b"home = ".to_vec();
         text.extend(home.as_os_str().as_bytes());
@@ -106,7 +107,7 @@ impl Assembly<'_> {
 
     /// Copies a script, naming the environment's interpreter in its first line.
     fn write_script(&self, source: &Source, place: &Path, target: &Path) -> Result<()> {
-        let path = self.cache.layer(&self.manifest.layers[source.layer].digest).join(&source.path);
+        let path = self.cache.layer(self.manifest, &self.manifest.layers[source.layer]).join(&source.path);
         let script = fs::read(&path).map_err(Error::at("read", &path))?;
         let body = script.strip_prefix(SHEBANG).unwrap_or(&script);
         let interpreter = place.join("bin/python");
@@ -166,43 +167,6 @@ pub fn is_whole(record: &Record) -> bool {
     let Some(root) = record.environment.ancestors().nth(2) else { return false };
     let layers = root.join("layers");
     record.layers.iter().all(|layer| fs::symlink_metadata(layers.join(layer)).is_ok())
-}
-
-/// Writes the absolute paths of this machine into the interpreter that lies unpacked in `layer` and
-/// will stand at `place`.
-pub fn settle_runtime(python: &Python, layer: &Path, place: &Path) -> Result<()> {
-    let path = layer.join(&python.executable);
-    let file = OpenOptions::new().write(true).open(&path).map_err(Error::at("open", &path))?;
-    let length = file.metadata().map_err(Error::at("read", &path))?.len();
-    let (loader, search_path) = paths(python, place);
-    for (slot, text) in [(python.loader_slot, loader), (python.search_path_slot, search_path)] {
-        let fits = (text.len() as u64) < slot.size && slot.offset + slot.size <= length;
-        if !fits {
-            let source = io::Error::other("a path does not fit into its slot");
-            return Err(Error::System { action: "settle", path, source });
-        }
-        let mut bytes = text;
-        bytes.resize(slot.size as usize, 0);
-        file.write_all_at(&bytes, slot.offset).map_err(Error::at("write", &path))?;
-    }
-    Ok(())
-}
-
-/// Whether the runtime at `place` was settled for that place: not one that was moved or copied there.
-pub fn is_settled(python: &Python, place: &Path) -> bool {
-    let (loader, search_path) = paths(python, place);
-    let Ok(file) = File::open(place.join(&python.executable)) else { return false };
-    let holds = |slot: Slot, text: Vec<u8>| {
-        let mut bytes = vec![0; text.len() + 1];
-        file.read_exact_at(&mut bytes, slot.offset).is_ok() && bytes.strip_suffix(b"\0") == Some(&text)
-    };
-    holds(python.loader_slot, loader) && holds(python.search_path_slot, search_path)
-}
-
-fn paths(python: &Python, place: &Path) -> (Vec<u8>, Vec<u8>) {
-    let bytes = |path: &TreePath| place.join(path).as_os_str().as_bytes().to_vec();
-    let search_path: Vec<_> = python.search_path.iter().map(bytes).collect();
-    (bytes(&python.loader), search_path.join(&b':'))
 }
 
 /// Directories of the environment, each made once.

@@ -9,7 +9,7 @@ use super::Packing;
 use super::resolution::KeptWheel;
 use crate::error::{Context, Result};
 use crate::store::{Made, StoredLayer};
-use crate::wheel::{Target, Wheel, reaching};
+use crate::wheel::{Metadata, Target, Wheel, programs, reaching};
 
 /// What is known of a wheel beside its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,10 +43,12 @@ fn layer(
         let mut tree = wheel.tree;
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
         packing.compiler().compile(&mut tree, &["venv"])?.iter().for_each(|warning| report.detail(warning));
-        let programs =
-            tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
-        let facts = Facts { name: wheel.metadata.name, version: wheel.metadata.version, programs };
-        let reaching = reaching::directories(&tree).context(|| format!("cannot read {name} again"))?;
-        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, facts })
+        let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
+        let Metadata { name: own_name, version, .. } = wheel.metadata;
+        let facts = Facts { name: own_name, version, programs: on_path };
+        let unreadable = || format!("cannot read {name} again");
+        let reaching = reaching::directories(&tree).context(unreadable)?;
+        let programs = programs::with_room(&tree).context(unreadable)?;
+        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, programs, facts })
     })
 }
