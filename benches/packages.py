@@ -50,7 +50,7 @@ def main():
     chosen = [package for package in PACKAGES if not options.only or package.name in options.only]
     if not options.table:
         with tempfile.TemporaryDirectory(prefix="coil-packages-", dir=options.work) as work:
-            pack(options, Path(work) / "warm-up", ["six"])  # the runtime is harvested once
+            pack(options, Path(work) / "warm-up", ["wheel"])  # the runtime is harvested once
             for package in chosen:
                 outcome = try_package(options, package, Path(work) / re.sub(r"\W+", "-", package.name))
                 results[package.name] = outcome
@@ -96,7 +96,7 @@ def try_package(options, package, work):
         virtualenv = in_virtualenv(options, package, work)
         outcome["virtualenv"] = virtualenv or "ok"
         began = time.monotonic()
-        failed = pack(options, work / "bundle", package.requirements)
+        failed = pack(options, work / "bundle", [*package.requirements, *package.options])
         outcome["pack"] = time.monotonic() - began
         if failed:
             return {**outcome, "outcome": "not packed", "why": failed}
@@ -202,7 +202,7 @@ def links(root):
 
 
 PARTS = {
-    "dev": lambda root: [f"mkdir {root}/dev", *(f"mknod -m 666 {root}/dev/{name} c 1 {minor}" for name, minor in (("null", 3), ("zero", 5), ("urandom", 9)))],
+    "dev": lambda root: [f"mkdir -p {root}/dev/shm", f"mount -t tmpfs tmpfs {root}/dev/shm", *(f"mknod -m 666 {root}/dev/{name} c 1 {minor}" for name, minor in (("null", 3), ("zero", 5), ("urandom", 9)))],
     "proc": lambda root: [f"mkdir {root}/proc", f"mount -t proc proc {root}/proc"],
     "etc": lambda root: [f"cp -r --parents /etc/passwd /etc/group /etc/services /etc/protocols /etc/mime.types {root} 2>/dev/null || true"],
     "usr": links,

@@ -118,7 +118,7 @@ impl Harvester<'_> {
                     .hint(format!("coil needs the glibc that {executable} runs with, loader included"))
             })?;
         }
-        for name in glibc::OPTIONAL {
+        for name in glibc::OPTIONAL.into_iter().chain([glibc::COMPILER_OPTIONAL]) {
             // Whether these exist as files depends on glibc's version.
             let _ = self.libraries.add(scope, &[name.to_owned()]);
         }
