@@ -25,9 +25,10 @@ fn namespace_packages_of_every_kind_have_parts_from_several_wheels() {
             .file(&format!("older/{module}/__init__.py"), "")
             .file(&format!("new/deep/{module}.py"), "")
     };
-    let bench = Bench::new().wheel(&part("part-a", "a")).wheel(&part("part-b", "b"));
+    let bench = Bench::new().wheel(&part("part_a", "a")).wheel(&part("part_b", "b"));
     let code = "import old.a, old.b, older.a, older.b, new.deep.a, new.deep.b; print('all')";
-    let app = bench.file("main.py", code).pack(&["part-a", "part-b", "--app", ".", "-e", "main.py"]);
+    let bench = bench.file("main.py", code);
+    let app = bench.pack(&["part-a", "part-b", "--app", ".", "-e", "main.py"]);
     assert_eq!(app.start().run().printed(), "all");
 }
 
@@ -76,10 +77,8 @@ fn a_library_finds_those_that_a_repair_tool_put_beside_its_package() {
         .file("mended/__init__.py", "import ctypes, os\nfile = os.path.dirname(__file__) + '/outer.so'\nprint(ctypes.CDLL(file).outer())\n")
         .file("mended/outer.so", read("outer.so"))
         .file("mended.libs/libinner-1a2b3c.so", read("libinner-1a2b3c.so"));
-    let app = Bench::new()
-        .wheel(&wheel)
-        .file("main.py", "import mended")
-        .pack(&["mended", "--app", ".", "-e", "main.py"]);
+    let bench = Bench::new().wheel(&wheel).file("main.py", "import mended");
+    let app = bench.pack(&["mended", "--app", ".", "-e", "main.py"]);
     assert_eq!(app.start().run().printed(), "42");
     if EmptyRoot::unavailable().is_none() {
         let root = EmptyRoot::new().with_file("app", app.path()).env("COIL_CACHE", WRITABLE);
