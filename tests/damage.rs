@@ -145,13 +145,14 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             site_packages: path("lib/python3.12/site-packages"),
         },
         layers,
-        commands: [("main".into(), Command { script: path("app/main.py"), args: vec![] })].into(),
+        commands: [("main".into(), Command::of(path("app/main.py")))].into(),
         default: Some("main".into()),
         environment: Environment {
             links: [(path("app"), Source { layer: 1, path: path("app") })].into(),
             ..Environment::default()
         },
         lock: None,
+        source: None,
     }
 }
 

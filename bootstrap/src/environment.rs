@@ -139,15 +139,20 @@ fn commands(manifest: &Manifest) -> Vec<Command<'_>> {
     let native = |script: &TreePath| script.top() == "bin" && plan.links.contains_key(script);
     let mut commands: Vec<Command> = Vec::new();
     for (name, command) in &manifest.commands {
-        let args = command.args.iter().map(OsStr::new).collect();
-        commands.push(Command { name, native: native(&command.script), script: &command.script, args });
+        let variables = command.variables.iter();
+        commands.push(Command {
+            args: command.args.iter().map(OsStr::new).collect(),
+            variables: variables.map(|(name, value)| (OsStr::new(name), OsStr::new(value))).collect(),
+            expand: command.expand,
+            ..Command::of(name, &command.script, native(&command.script))
+        });
     }
     for path in plan.scripts.keys().chain(plan.links.keys()) {
         if let Some(name) = path.below("bin")
             && is_command_name(name)
             && !manifest.commands.contains_key(name)
         {
-            commands.push(Command { name, native: native(path), script: path, args: Vec::new() });
+            commands.push(Command::of(name, path, native(path)));
         }
     }
     commands.sort_by_key(|command| command.name);

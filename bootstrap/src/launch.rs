@@ -20,6 +20,7 @@ use crate::first_start;
 use crate::format::Damage;
 use crate::format::digest::Digest;
 use crate::format::stamp;
+use crate::format::template;
 use crate::host::{Host, complain};
 use crate::record::{Command, Record};
 
@@ -148,9 +149,38 @@ fn decide(record: &Record, wish: &Wish, host: &Host) -> Result<Exec> {
         record.environment.join("run").join(command.name)
     };
     args.push(script.into_os_string());
-    args.extend(command.args.iter().map(|arg| arg.to_os_string()));
+    let mut variables = variables(record, host);
+    let own = prepared(command, &variables, &mut args);
     args.extend_from_slice(users);
-    Ok(Exec { program, args, variables: variables(record, host) })
+    variables.retain(|(name, _)| !own.iter().any(|(set, _)| set == name));
+    variables.extend(own);
+    Ok(Exec { program, args, variables })
+}
+
+/// Adds the command's own arguments to `args` and returns the variables it sets. Templates are filled in
+/// from `variables`, as a shell does it: what the command sets is for the command and not for them.
+fn prepared(
+    command: &Command,
+    variables: &[(OsString, OsString)],
+    args: &mut Vec<OsString>,
+) -> Vec<(OsString, OsString)> {
+    // Nothing is a template that was not UTF-8 in the manifest.
+    let template = |text: &OsStr| text.to_str().filter(|_| command.expand).map(str::to_owned);
+    let value = |name: &str| {
+        let found = variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_bytes())
+    };
+    for arg in &command.args {
+        match template(arg) {
+            Some(text) => args.extend(template::expand(&text, value).into_iter().map(OsString::from_vec)),
+            None => args.push(arg.to_os_string()),
+        }
+    }
+    let set = |(name, text): &(&OsStr, &OsStr)| {
+        let value = template(text).map(|text| OsString::from_vec(template::expand_whole(&text, value)));
+        (name.to_os_string(), value.unwrap_or_else(|| text.to_os_string()))
+    };
+    command.variables.iter().map(set).collect()
 }
 
 /// The environment's interpreter itself, with the user's arguments.

@@ -36,7 +36,7 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
         if !chosen.commands.contains_key(&program)
             && coil_bootstrap::format::manifest::is_command_name(&program)
         {
-            let entry = EntryPoint { entry: Entry::Script(program.clone()), args: Vec::new() };
+            let entry = EntryPoint::of(Entry::Script(program.clone()));
             chosen.add(&program, &entry, &known)?;
         }
     }
@@ -44,14 +44,14 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
         None => None,
         Some(DefaultCommand::Command(name) | DefaultCommand::Script(name)) => {
             if !chosen.commands.contains_key(&name) {
-                let entry = EntryPoint { entry: Entry::Named(name.clone()), args: Vec::new() };
+                let entry = EntryPoint::of(Entry::Named(name.clone()));
                 chosen.add(&name, &entry, &known)?;
             }
             Some(name)
         }
         Some(DefaultCommand::File(path)) => {
             let name = command_name(path.file_name().trim_end_matches(".py"), &project.name);
-            let entry = EntryPoint { entry: Entry::File(path), args: Vec::new() };
+            let entry = EntryPoint::of(Entry::File(path));
             chosen.add(&name, &entry, &known)?;
             Some(name)
         }
@@ -79,7 +79,8 @@ impl Chosen {
                 self.make_script(name, text.replace("{module}", &module))?
             }
         };
-        self.commands.insert(name.to_owned(), Command { script, args: entry_point.args.clone() });
+        let EntryPoint { args, variables, expand, .. } = entry_point.clone();
+        self.commands.insert(name.to_owned(), Command { script, args, variables, expand });
         Ok(())
     }
 

@@ -77,6 +77,7 @@ pub fn pack(
         default: chosen.default,
         environment,
         lock: Some(resolved.lock),
+        source: None,
     };
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
     Ok(Parts { manifest, blobs })

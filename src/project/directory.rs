@@ -103,7 +103,7 @@ impl DirectoryProject {
             // The wheel has a console script of this name; a source tree has only the function.
             let text = if built { name } else { target.split('[').next().unwrap_or(target).trim() };
             let entry = match built {
-                true => EntryPoint { entry: super::entry::Entry::Script(text.to_owned()), args: Vec::new() },
+                true => EntryPoint::of(super::entry::Entry::Script(text.to_owned())),
                 false => EntryPoint::parse(&text.replace(' ', ""))?,
             };
             self.commands.insert(name.clone(), entry);

@@ -15,6 +15,7 @@ pub mod requires_python;
 pub mod script;
 pub mod settings;
 pub mod walk;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -276,7 +277,7 @@ impl Reader {
 
 /// Makes `-e`'s entry a command, called after the project, unless a command is meant by it.
 fn name_for(entry: EntryPoint, project: &mut Project) -> String {
-    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty())
+    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty() && entry.variables.is_empty())
         && project.commands.contains_key(name)
     {
         return name.clone();
