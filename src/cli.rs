@@ -83,6 +83,12 @@ pub struct Project {
     /// A source tree to pack beside the requirements; its modules can be imported.
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
+    /// Pack this commit, not what lies in the work tree (which is left alone).
+    #[arg(long, value_name = "REV", conflicts_with = "require_clean")]
+    pub rev: Option<String>,
+    /// Refuse to pack files that differ from their commit.
+    #[arg(long)]
+    pub require_clean: bool,
     /// The app's name [default: the project's].
     #[arg(long)]
     pub name: Option<String>,

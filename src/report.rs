@@ -57,6 +57,11 @@ impl Report {
         self.line(&format!("warning: {what}"));
     }
 
+    /// Whether the user wants to hear everything.
+    pub fn is_verbose(&self) -> bool {
+        self.loudness == Loudness::Verbose
+    }
+
     fn line(&self, text: &str) {
         let start = if self.terminal { "\r\x1b[K" } else { "" };
         let _ = writeln!(io::stderr(), "{start}{text}");

@@ -77,7 +77,7 @@ impl Kit {
             "metadata",
             &format!("Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n{requires}\nWhat it is.\n"),
         );
-        Build { directory: self.path("project"), extras: Vec::new() }
+        Build { directory: self.path("project"), extras: Vec::new(), date: None }
     }
 
     fn build(&self, build: &Build) -> Result<Built> {

@@ -4,6 +4,7 @@ mod app;
 mod commands;
 mod resolution;
 mod runtime;
+mod steps;
 mod wheels;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::interpreter::Interpreter;
 use crate::layer::Blob;
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
+use crate::project::sources::Wanted;
 use crate::project::{Project, Words};
 use crate::report::Report;
 use crate::store::{Key, Store};
@@ -40,7 +42,8 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    let project = Project::read(&words(options, output)?)?;
+    let mut project = Project::read(&words(options, output, store)?)?;
+    project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
@@ -48,6 +51,8 @@ pub fn pack(
     let python = &runtime.facts.python;
     let resolved = resolution::resolve(&packing, &project, options)?;
     let installed = wheels::layers(&packing, python, &resolved.wheels)?;
+    let layers = steps::Installed { runtime: &runtime, wheels: &installed };
+    steps::run(&packing, &mut project, &layers, options.refresh)?;
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
 
@@ -77,7 +82,7 @@ pub fn pack(
         default: chosen.default,
         environment,
         lock: Some(resolved.lock),
-        source: None,
+        source: project.source,
     };
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
     Ok(Parts { manifest, blobs })
@@ -109,7 +114,7 @@ impl Packing<'_> {
     }
 }
 
-fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
+fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Result<Words> {
     let split = |text: &String| {
         let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
         pair.ok_or_else(|| {
@@ -126,6 +131,11 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),
+        git: Wanted {
+            revision: options.rev.clone(),
+            clean: options.require_clean,
+            scratch: Some(store.work()),
+        },
     })
 }
 

@@ -334,10 +334,7 @@ mod tests {
         assert_eq!(parse("a.b:C.d").entry, function);
         assert_eq!(
             parse("-m http.server 80"),
-            EntryPoint {
-                args: vec!["80".into()],
-                ..EntryPoint::of(Entry::Module("http.server".into()))
-            }
+            EntryPoint { args: vec!["80".into()], ..EntryPoint::of(Entry::Module("http.server".into())) }
         );
         assert_eq!(parse("./src/x.py").entry, Entry::File(TreePath::new("app/src/x.py").unwrap()));
         let web = parse("gunicorn mysite.wsgi --bind '0.0.0.0:80 x'");
@@ -348,12 +345,18 @@ mod tests {
     #[test]
     fn what_people_write_in_front_of_a_command_is_understood() {
         let manage = || Entry::File(TreePath::new("app/manage.py").unwrap());
-        assert_eq!(parse("python manage.py migrate"), EntryPoint { args: vec!["migrate".into()], ..EntryPoint::of(manage()) });
+        assert_eq!(
+            parse("python manage.py migrate"),
+            EntryPoint { args: vec!["migrate".into()], ..EntryPoint::of(manage()) }
+        );
         assert_eq!(parse("python3 -m a.b").entry, Entry::Module("a.b".into()));
         assert_eq!(parse("python3.12 tool").entry, Entry::File(TreePath::new("app/tool").unwrap()));
         let unbuffered = parse("A='x $y' exec python -u manage.py");
         assert_eq!(unbuffered.entry, manage());
-        assert_eq!(unbuffered.variables, [("A", "x $y"), ("PYTHONUNBUFFERED", "1")].map(|(a, b)| (a.into(), b.into())).into());
+        assert_eq!(
+            unbuffered.variables,
+            [("A", "x $y"), ("PYTHONUNBUFFERED", "1")].map(|(a, b)| (a.into(), b.into())).into()
+        );
         assert!(!unbuffered.expand);
     }
 
@@ -369,9 +372,27 @@ mod tests {
 
     #[test]
     fn an_entry_that_cannot_be_one_is_refused() {
-        for text in
-            ["", "a:", ":f", "a b'", "a.b:f()", "../x.py", "/etc/x.py", "-x", "-m", "-m a-b", "a..b:f", "A=1", "exec", "$X a", "python", "python -c x", "python -u", "python /x.py", "a && b"]
-        {
+        for text in [
+            "",
+            "a:",
+            ":f",
+            "a b'",
+            "a.b:f()",
+            "../x.py",
+            "/etc/x.py",
+            "-x",
+            "-m",
+            "-m a-b",
+            "a..b:f",
+            "A=1",
+            "exec",
+            "$X a",
+            "python",
+            "python -c x",
+            "python -u",
+            "python /x.py",
+            "a && b",
+        ] {
             assert!(EntryPoint::parse(text).is_err(), "{text:?}");
         }
     }

@@ -7,20 +7,26 @@ pub mod argument;
 pub mod default_command;
 pub mod directory;
 pub mod entry;
+pub mod git;
 mod glob;
 mod nearest;
+pub mod procfile;
 pub mod pyproject;
 pub mod requirement;
 pub mod requires_python;
 pub mod script;
 pub mod settings;
+pub mod sources;
 pub mod walk;
 pub mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use coil_bootstrap::format::manifest::Revision;
 use coil_bootstrap::format::path::TreePath;
+use tempfile::TempDir;
 
 use argument::Argument;
 use directory::DirectoryProject;
@@ -28,7 +34,8 @@ use entry::{Entry, EntryPoint};
 use requirement::Requirement;
 use script::ScriptMetadata;
 use settings::{Settings, check_command_name};
-use walk::{Selection, single_file, walk};
+use sources::{Place, Sources, Wanted, counted};
+use walk::{Selection, missed, single_file, walk, walk_tracked};
 
 use crate::error::{Context, Failure, Result};
 use crate::tree::Tree;
@@ -52,6 +59,8 @@ pub struct Words {
     pub name: Option<String>,
     /// Files that are never packed, such as the output; they need not exist.
     pub never: Vec<PathBuf>,
+    /// `--rev REV`, `--require-clean`
+    pub git: Wanted,
 }
 
 /// What is packed.
@@ -87,6 +96,18 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// What the user should know: files that were left out.
     pub notes: Vec<String>,
+    /// What may be wrong.
+    pub warnings: Vec<String>,
+    /// The commit it is of.
+    pub source: Option<Revision>,
+    /// When that was made, in seconds since 1970.
+    pub date: Option<u64>,
+    /// Commands that change the app's tree before it is packed.
+    pub steps: Vec<String>,
+    /// Patterns of what is not packed of that, either.
+    pub exclude: Vec<String>,
+    /// Where files of this project lie that are removed with the last of these values.
+    pub check_outs: Vec<Arc<TempDir>>,
 }
 
 /// A directory that a wheel is built of.
@@ -96,12 +117,16 @@ pub struct Build {
     pub directory: PathBuf,
     /// The extras that are wanted.
     pub extras: Vec<String>,
+    /// The date that the build gets to see where the user states none, in seconds since 1970.
+    pub date: Option<u64>,
 }
 
 impl Project {
     /// Puts together what the words say.
     pub fn read(words: &Words) -> Result<Project> {
-        let mut reader = Reader { project: Project::empty(), name: None, never: absolute(&words.never) };
+        let sources = Sources::new(&words.git);
+        let never = absolute(&words.never);
+        let mut reader = Reader { project: Project::empty(), name: None, never, sources };
         for text in &words.projects {
             match Argument::classify(text)? {
                 Argument::Directory(path, extras) => reader.take_directory(&path, &extras)?,
@@ -123,6 +148,14 @@ impl Project {
             }
             std::fs::File::open(file).context(|| format!("{} cannot be read", file.display()))?;
         }
+        for file in &words.requirement_files {
+            let file = reader.sources.file(file)?;
+            reader.project.requirement_files.push(file);
+        }
+        for file in &words.constraint_files {
+            let file = reader.sources.file(file)?;
+            reader.project.constraint_files.push(file);
+        }
         reader.finish(words)
     }
 
@@ -143,6 +176,12 @@ impl Project {
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
             notes: Vec::new(),
+            warnings: Vec::new(),
+            source: None,
+            date: None,
+            steps: Vec::new(),
+            exclude: Vec::new(),
+            check_outs: Vec::new(),
         }
     }
 }
@@ -152,6 +191,7 @@ struct Reader {
     project: Project,
     name: Option<String>,
     never: Vec<PathBuf>,
+    sources: Sources,
 }
 
 impl Reader {
@@ -163,9 +203,14 @@ impl Reader {
     }
 
     fn take_directory(&mut self, path: &Path, extras: &[String]) -> Result<()> {
-        let directory = DirectoryProject::read(path, extras)?;
+        let place = self.sources.enter(path)?;
+        let directory = DirectoryProject::read(&place.path, extras)?;
         if directory.is_app {
-            self.walk(path, &directory.settings)?;
+            self.walk(path, &place, &directory.settings)?;
+        }
+        if directory.build.is_some() {
+            let left = missed(&place.path, &place.untracked, &Selection::default());
+            self.sources.check_untracked(path, &left)?;
         }
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
@@ -173,7 +218,7 @@ impl Reader {
         project.requirement_files.extend(directory.requirement_files);
         project.commands.extend(directory.commands);
         if let Some(build) = directory.build {
-            project.builds.push(build);
+            project.builds.push(Build { date: place.date, ..build });
         } else if let Some(specifier) = directory.requires_python {
             project.requires_python.push((directory.name, specifier));
         }
@@ -183,6 +228,7 @@ impl Reader {
 
     fn take_script(&mut self, path: &Path) -> Result<()> {
         let file = path.display().to_string();
+        let path = &self.sources.enter(path)?.path;
         let source = std::fs::read(path).context(|| format!("{file} cannot be read"))?;
         let script = ScriptMetadata::read(&String::from_utf8_lossy(&source), &file)?;
         let (tree, place) = single_file(path)?;
@@ -213,14 +259,28 @@ impl Reader {
         if !directory.is_dir() {
             return Err(Failure::new(format!("--app {}: no such directory", directory.display())));
         }
-        self.walk(directory, &Settings::default())
+        let place = self.sources.enter(directory)?;
+        self.walk(directory, &place, &Settings::default())
     }
 
-    fn walk(&mut self, directory: &Path, settings: &Settings) -> Result<()> {
-        let selection =
-            Selection { include: &settings.include, exclude: &settings.exclude, never: &self.never };
-        let (tree, notes) = walk(directory, &selection)?;
+    /// Takes the files of `directory`, which are read at `place`.
+    fn walk(&mut self, directory: &Path, place: &Place, settings: &Settings) -> Result<()> {
+        let Settings { include, exclude, artifacts, .. } = settings;
+        let selection = Selection { include, exclude, artifacts, never: &self.never };
+        let (tree, notes) = match &place.tracked {
+            Some(tracked) => walk_tracked(&place.path, &tracked.files, &selection)?,
+            None => walk(&place.path, &selection)?,
+        };
         self.project.notes.extend(notes);
+        let missed = missed(&place.path, &place.untracked, &selection);
+        if !missed.is_empty() {
+            let files = counted(&missed);
+            self.project.notes.push(format!(
+                "{}: {files} left out, as git does not track them (add them, or name them in artifacts)",
+                directory.display()
+            ));
+        }
+        self.project.exclude.clone_from(exclude);
         self.set_app(tree, directory)
     }
 
@@ -239,6 +299,7 @@ impl Reader {
         let project = &mut self.project;
         project.default = project.default.take().or(settings.default);
         project.python = project.python.take().or(settings.python);
+        project.steps.extend(settings.build);
         for (name, value) in settings.environment {
             project.variables.entry(name).or_insert(value);
         }
@@ -249,9 +310,13 @@ impl Reader {
         if let Some(name) = by_app().as_deref().and_then(Path::file_name).and_then(|name| name.to_str()) {
             self.call(name, None);
         }
+        self.sources.check_met()?;
         let mut project = self.project;
-        project.requirement_files.extend(words.requirement_files.iter().cloned());
-        project.constraint_files.extend(words.constraint_files.iter().cloned());
+        project.source = self.sources.revision;
+        project.date = self.sources.date;
+        project.notes.extend(self.sources.notes);
+        project.warnings.extend(self.sources.warnings);
+        project.check_outs = self.sources.check_outs.into_iter().map(|(_, scratch)| scratch).collect();
         for (name, text) in &words.commands {
             check_command_name(name)?;
             project.commands.insert(name.clone(), EntryPoint::parse(text)?);

@@ -26,7 +26,9 @@ pub fn find(directory: &Path, stated: &BTreeMap<String, EntryPoint>) -> Result<B
     let path = directory.join(NAME);
     match std::fs::read_to_string(&path) {
         Ok(text) => read(&text, &path.display().to_string(), stated),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(BTreeMap::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
+            Ok(BTreeMap::new())
+        }
         Err(error) => Err(Failure::new(format!("{} cannot be read", path.display())).because(error)),
     }
 }
@@ -49,7 +51,8 @@ fn read(
             continue;
         }
         let wrong = |reason: &str| Failure::new(format!("{file}, line {}: {reason}", number + 1));
-        let Some((name, command)) = line.split_once(':').map(|(name, rest)| (name.trim(), rest.trim())) else {
+        let Some((name, command)) = line.split_once(':').map(|(name, rest)| (name.trim(), rest.trim()))
+        else {
             return Err(wrong(&format!("{line:?} names no process type")).hint("write it as TYPE: COMMAND"));
         };
         if check_command_name(name).is_err() {
@@ -63,8 +66,9 @@ fn read(
             continue;
         }
         let entry = EntryPoint::read(command).map_err(|reason| {
-            wrong(&format!("the command of {name} cannot be understood: {reason}"))
-                .hint(format!("say under [tool.coil.commands] what {name} runs: that goes before the Procfile"))
+            wrong(&format!("the command of {name} cannot be understood: {reason}")).hint(format!(
+                "say under [tool.coil.commands] what {name} runs: that goes before the Procfile"
+            ))
         })?;
         commands.insert(name.to_owned(), entry);
     }
@@ -95,16 +99,27 @@ mod tests {
     #[test]
     fn bad_lines_are_named_by_their_number() {
         let said = |text: &str| commands(text).unwrap_err().to_string();
-        assert_eq!(said("web: a\n\nnothing here\n"), "Procfile, line 3: \"nothing here\" names no process type");
+        assert_eq!(
+            said("web: a\n\nnothing here\n"),
+            "Procfile, line 3: \"nothing here\" names no process type"
+        );
         assert_eq!(said("a b: c"), "Procfile, line 1: \"a b\" cannot be the name of a process type");
         assert_eq!(said("web: a\nweb: b"), "Procfile, line 2: web is there twice, first in line 1");
-        assert!(said("web:").starts_with("Procfile, line 1: the command of web cannot be understood: it is empty"));
-        assert!(said("\nrelease: a && b").starts_with("Procfile, line 2: the command of release cannot be understood: && needs a shell"));
+        assert!(
+            said("web:")
+                .starts_with("Procfile, line 1: the command of web cannot be understood: it is empty")
+        );
+        assert!(
+            said("\nrelease: a && b").starts_with(
+                "Procfile, line 2: the command of release cannot be understood: && needs a shell"
+            )
+        );
     }
 
     #[test]
     fn what_is_stated_elsewhere_goes_before_the_procfile() {
-        let stated = BTreeMap::from([("release".to_owned(), EntryPoint::parse("manage.py migrate").unwrap())]);
+        let stated =
+            BTreeMap::from([("release".to_owned(), EntryPoint::parse("manage.py migrate").unwrap())]);
         let read = read("web: a\nrelease: a && b\n", "Procfile", &stated).unwrap();
         assert_eq!(read.keys().collect::<Vec<_>>(), ["web"]);
     }

@@ -20,7 +20,8 @@ pub struct Word {
 
 /// Splits `line`; the error is the end of a sentence.
 pub fn split(line: &str) -> Result<Vec<Word>, String> {
-    let mut splitter = Splitter { line, letters: line.char_indices().peekable(), words: Vec::new(), open: None };
+    let mut splitter =
+        Splitter { line, letters: line.char_indices().peekable(), words: Vec::new(), open: None };
     splitter.run()?;
     Ok(splitter.words)
 }
@@ -47,7 +48,9 @@ impl Splitter<'_> {
         while let Some((_, letter)) = self.letters.next() {
             match letter {
                 '\n' | ' ' | '\t' | '\r' => self.close(),
-                '#' if self.open.is_none() => while self.letters.next_if(|(_, letter)| *letter != '\n').is_some() {},
+                '#' if self.open.is_none() => {
+                    while self.letters.next_if(|(_, letter)| *letter != '\n').is_some() {}
+                }
                 '\\' => match self.letters.next() {
                     Some((_, '\n')) => {}
                     Some((_, letter)) => self.add(letter),
@@ -137,7 +140,9 @@ impl Splitter<'_> {
     fn needs_a_shell(&mut self, letter: char) -> String {
         let twice = self.letters.next_if(|(_, next)| *next == letter && "|&<>".contains(letter)).is_some();
         let operator = if twice { format!("{letter}{letter}") } else { letter.to_string() };
-        format!("{operator} needs a shell, and a bundle has none (a letter that is meant as such is put in quotation marks)")
+        format!(
+            "{operator} needs a shell, and a bundle has none (a letter that is meant as such is put in quotation marks)"
+        )
     }
 
     fn add(&mut self, letter: char) {
@@ -167,14 +172,20 @@ mod tests {
 
     #[test]
     fn words_are_split_as_a_shell_does() {
-        assert_eq!(templates(" a  'b c'\td\\ e \"f \\\" \\x\" '' # not this"), ["a", "b c", "d e", "f \" \\x", ""]);
+        assert_eq!(
+            templates(" a  'b c'\td\\ e \"f \\\" \\x\" '' # not this"),
+            ["a", "b c", "d e", "f \" \\x", ""]
+        );
         assert_eq!(templates("a#b x=1"), ["a#b", "x=1"]);
         assert!(split("# nothing").unwrap().is_empty());
     }
 
     #[test]
     fn variables_become_templates_and_quoted_dollars_do_not() {
-        assert_eq!(templates("0:$PORT ${A:-b}c \"$A\" '$B' \\$C 5$ $"), ["0:${PORT}", "${A:-b}c", "$={A}", "$$B", "$$C", "5$$", "$$"]);
+        assert_eq!(
+            templates("0:$PORT ${A:-b}c \"$A\" '$B' \\$C 5$ $"),
+            ["0:${PORT}", "${A:-b}c", "$={A}", "$$B", "$$C", "5$$", "$$"]
+        );
         let words = split("$A '$B'").unwrap();
         assert_eq!((words[0].text.as_deref(), words[1].text.as_deref()), (None, Some("$B")));
     }

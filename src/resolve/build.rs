@@ -22,6 +22,7 @@ use crate::interpreter::Interpreter;
 use crate::lock::normal_name;
 use crate::project::Build;
 use crate::project::pyproject::{BuildSystem, PyProject};
+use crate::project::sources::source_date;
 
 /// A wheel that was built of a source tree, and what its metadata says.
 #[derive(Debug, Clone)]
@@ -133,6 +134,7 @@ fn call(python: &Path, build: &Build, place: &Path, order: &serde_json::Value) -
     let mut command = Command::new(python);
     command.args(["-B", "-s"]).arg(&script).arg(&request).current_dir(&build.directory);
     clean(&mut command);
+    command.env("SOURCE_DATE_EPOCH", source_date(build.date));
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0").env("GIT_OPTIONAL_LOCKS", "0");
     command.env_remove("VIRTUAL_ENV").env("PATH", path_with(python));
     run(command, &format!("no wheel can be built of {}", build.directory.display()))?;

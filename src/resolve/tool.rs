@@ -8,9 +8,7 @@ use super::complaint::failure;
 use super::{Options, Resolver, no_tool};
 use crate::error::{Failure, Result};
 use crate::interpreter::Interpreter;
-
-/// The date that files in what is built get where the user states none: a fixed one, 2020-02-02.
-pub const SOURCE_DATE_EPOCH: &str = "1580601600";
+use crate::project::sources::source_date;
 
 /// The tools that are there.
 #[derive(Debug, Clone)]
@@ -99,9 +97,7 @@ pub fn clean(command: &mut Command) {
     for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__"] {
         command.env_remove(name);
     }
-    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
-        command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
-    }
+    command.env("SOURCE_DATE_EPOCH", source_date(None));
 }
 
 /// Runs a tool to its end. `what` begins the sentence of a failure: `the requirements cannot be resolved`.

@@ -1,0 +1,99 @@
+//! The environment that steps run in: unpacked and assembled as on a target, in the cache of bundles.
+
+use std::path::{Path, PathBuf};
+
+use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::environment::is_usable;
+use coil_bootstrap::first_start;
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::{LayerKind, Manifest, SCHEMA};
+use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::host::Host;
+
+use super::Installed;
+use crate::bundle;
+use crate::error::{Context, Failure, Result};
+use crate::launcher::LAUNCHER;
+use crate::pack::{Layers, Packing, app, platform};
+use crate::plan::plan;
+use crate::store::{Made, StoredLayer};
+use crate::tree::{Content, Node, Tree};
+
+/// The variable that names the directory which stands for `app` while steps run.
+pub const APP: &str = "COIL_APP";
+
+/// The environment's directory. It has the runtime and the wheels, and finds the app's modules where `COIL_APP`
+/// says, at the same place in `sys.path` as on a target.
+pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
+    let manifest = manifest(packing, installed)?;
+    let digest = Digest::of(&manifest.encode());
+    let mut host = Host::observe();
+    for candidate in &mut host.candidates {
+        candidate.root = std::path::absolute(&candidate.root).unwrap_or_default();
+    }
+    let usable = |place: &PathBuf| is_usable(place);
+    let trusted = host.candidates.iter().filter(|candidate| candidate.distrust(host.uid).is_none());
+    if let Some(place) = trusted.map(|candidate| candidate.environment(&digest)).find(usable) {
+        return Ok(place);
+    }
+    packing.report.doing("unpacking the environment of the build steps");
+    let scratch = tempfile::tempdir_in(packing.store.work())
+        .context(|| format!("{} cannot be written", packing.store.work().display()))?;
+    let place = scratch.path().join("steps");
+    let blobs: Vec<PathBuf> = manifest.layers.iter().map(|layer| packing.store.blob(&layer.digest)).collect();
+    bundle::write(&place, LAUNCHER, &manifest, &blobs)?;
+    start(&place, &host).map_err(|error| {
+        Failure::new("the environment of the build steps cannot be made").because(error.to_string())
+    })
+}
+
+fn start(bundle: &Path, host: &Host) -> coil_bootstrap::error::Result<PathBuf> {
+    first_start::prepare(&Bundle::open(bundle)?, host, false)
+}
+
+fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
+    let python = installed.python();
+    let mut layers = Layers::default();
+    let runtime = installed.runtime.clone();
+    layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
+    for wheel in installed.wheels.iter().cloned() {
+        layers.add(
+            LayerKind::Wheel,
+            (&wheel.facts.name, Some(&wheel.facts.version)),
+            wheel.blob,
+            wheel.listing,
+        );
+    }
+    let finder = finder(packing, installed)?;
+    layers.add(LayerKind::App, ("steps", None), finder.blob, finder.listing);
+    Ok(Manifest {
+        schema: SCHEMA,
+        // Not the project's: projects with the same wheels share it.
+        name: "build steps".to_owned(),
+        version: None,
+        platform: platform(packing.interpreter)?,
+        python: python.clone(),
+        environment: plan(&layers.listings, &python.site_packages)?,
+        layers: layers.layers,
+        commands: Default::default(),
+        default: None,
+        lock: None,
+        source: None,
+    })
+}
+
+/// A layer with the `.pth` file that stands for the one in the app's layer.
+fn finder(packing: &Packing, installed: &Installed) -> Result<StoredLayer<()>> {
+    let python = installed.python();
+    packing.store.layer(packing.key("steps", python, &[]), packing.level, || {
+        let path = TreePath::new(format!("venv/{}/{}", python.site_packages, app::PTH))
+            .context(|| "the site-packages of the runtime have no usable path".to_owned())?;
+        // The lines of a `.pth` file that begin with `import` are executed.
+        let text = format!("import os, sys; sys.path.extend(filter(None, [os.environ.get('{APP}')]))\n");
+        let mut tree = Tree::new();
+        let node =
+            Node { content: Content::bytes(text.as_bytes()), executable: false, origin: "coil".into() };
+        tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))?;
+        Ok(Made { tree, origin: "coil".into(), scripts: Vec::new(), reaching: Vec::new(), facts: () })
+    })
+}
