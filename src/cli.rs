@@ -20,6 +20,8 @@ pub enum Command {
     Pack(Pack),
     /// Pack a project into the cache and start it.
     Run(Run),
+    /// Write a starting point for a project's settings, after a look at it.
+    Init(Init),
     /// Show what is inside a bundle.
     Inspect(Inspect),
 }
@@ -50,6 +52,14 @@ pub struct Run {
     /// Arguments of the app.
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<std::ffi::OsString>,
+}
+
+/// `coil init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The project's directory.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
 }
 
 /// `coil inspect`
@@ -84,7 +94,7 @@ pub struct Project {
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
     /// Pack this commit, not what lies in the work tree (which is left alone).
-    #[arg(long, value_name = "REV", conflicts_with = "require_clean")]
+    #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
     /// Refuse to pack files that differ from their commit.
     #[arg(long)]

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Pack(pack) => commands::pack::run(&pack),
         Command::Run(run) => commands::run::run(&run),
+        Command::Init(init) => commands::init::run(&init),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
     };
     match result {

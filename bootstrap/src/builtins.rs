@@ -87,6 +87,9 @@ fn inspect(manifest: &Manifest) -> String {
     let version = manifest.version.as_deref().unwrap_or("");
     let mut text = format!("{} {version}\n", manifest.name).replace(" \n", "\n");
     text += &format!("python {} ({}, {})\n", python.version, python.abi, python.libc);
+    if let Some(source) = &manifest.source {
+        text += &format!("commit {}{}\n", source.commit, if source.dirty { " (with changes)" } else { "" });
+    }
     for (name, command) in &manifest.commands {
         let mark = if manifest.default.as_ref() == Some(name) { " (default)" } else { "" };
         text += &format!("command {name}{mark}: {}\n", command.script);

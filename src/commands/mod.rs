@@ -1,5 +1,6 @@
 //! The commands of `coil`, one file each.
 
+pub mod init;
 pub mod inspect;
 pub mod pack;
 pub mod run;

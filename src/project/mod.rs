@@ -17,6 +17,8 @@ pub mod requires_python;
 pub mod script;
 pub mod settings;
 pub mod sources;
+pub mod starter;
+pub mod survey;
 pub mod walk;
 pub mod words;
 
