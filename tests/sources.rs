@@ -407,13 +407,10 @@ fn what_steps_make_in_the_tree_is_packed_and_kept() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "ran ran ");
     let bench = bench.file("site/lib.py", "NAME = 'other'\n");
     assert_eq!(bench.pack(&["site"]).start().run().printed(), "helper other");
-    let left =
-        fs::read_dir(elsewhere.path().join("pack/work")).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(
-        left.clone().all(|name| name.to_string_lossy().starts_with("steps-")),
-        "{:?}",
-        left.collect::<Vec<_>>()
-    );
+    for left in fs::read_dir(elsewhere.path().join("pack/work")).unwrap() {
+        let name = left.unwrap().file_name();
+        assert!(name.to_string_lossy().starts_with("steps-"), "{name:?} was left behind");
+    }
 }
 
 #[test]
