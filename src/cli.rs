@@ -150,7 +150,8 @@ pub struct Project {
     /// The app's name [default: the project's].
     #[arg(long)]
     pub name: Option<String>,
-    /// The Python to pack: an interpreter, a version such as 3.12, or a directory
+    /// The Python to pack: an interpreter, a version such as 3.12, a directory, or an archive such as
+    /// python-build-standalone's
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,

@@ -16,16 +16,17 @@ use coil_bootstrap::format::manifest::{
 use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
+use crate::python_archive::{self, is_archive};
 use crate::report::Report;
 use crate::runtime_file::Runtime;
-use crate::store::{Key, Store, StoredLayer};
+use crate::store::{Key, Store, StoredLayer, digest_of_file};
 
 /// Everything a bundle is made of.
 pub struct Parts {
@@ -109,7 +110,17 @@ impl<'a> Asked<'a> {
         if let Some(path) = self.runtime {
             return packed_runtime::open(path, store, report);
         }
-        let interpreter = find_python::find(self.python)?;
+        let archive = self.python.map(Path::new).filter(|path| is_archive(path));
+        let interpreter = match archive {
+            Some(archive) => {
+                report.doing(&format!("unpacking {}", archive.display()));
+                let digest =
+                    digest_of_file(archive).context(|| format!("cannot read {}", archive.display()))?;
+                let prefix = python_archive::prefix(archive, &store.python(&digest))?;
+                Interpreter::probe(&prefix.join("bin/python3"))?
+            }
+            None => find_python::find(self.python, report)?,
+        };
         let packing = Packing { interpreter: &interpreter, level, store, report };
         let layer = runtime::layer(&packing)?;
         Ok((interpreter, layer))
