@@ -158,6 +158,10 @@ pub struct Project {
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
+    /// The C library the app runs with: the newer one of the host's and the carried one, always the
+    /// carried one, or always the host's.
+    #[arg(long, value_enum, default_value_t = Libc::Auto)]
+    pub libc: Libc,
     /// How hard to compress, from 1 (fast) to 22 (small).
     #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
           value_parser = clap::value_parser!(i32).range(1..=22))]
@@ -189,6 +193,17 @@ pub struct Index {
     /// The tool that resolves [default: uv where it is installed, else pip].
     #[arg(long, env = "COIL_RESOLVER")]
     pub resolver: Option<Resolver>,
+}
+
+/// Which C library an app runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Libc {
+    /// The newer one.
+    Auto,
+    /// The carried one.
+    Bundled,
+    /// The host's.
+    Host,
 }
 
 /// The tools that can resolve.

@@ -10,7 +10,7 @@ mod wheels;
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::manifest::{
-    LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
 };
 
 use crate::bundle::align;
@@ -78,6 +78,11 @@ pub fn pack(
         layers: layers.layers,
         commands: chosen.commands,
         default: chosen.default,
+        c_library: match options.libc {
+            cli::Libc::Auto => CLibraryRule::Auto,
+            cli::Libc::Bundled => CLibraryRule::Bundled,
+            cli::Libc::Host => CLibraryRule::Host,
+        },
         environment,
         lock: Some(resolved.lock),
     };
