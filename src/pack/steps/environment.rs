@@ -1,19 +1,21 @@
-//! The environment that steps run in: unpacked and assembled as on a target, in the cache of bundles.
+//! The environment that steps run in: unpacked and assembled as on a target, by the same code.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::c_library::{Choice, Order, made_for};
+use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::environment::is_usable;
 use coil_bootstrap::first_start;
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::manifest::{LayerKind, Manifest, SCHEMA};
+use coil_bootstrap::format::manifest::{CLibraryRule, LayerKind, Manifest, SCHEMA};
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::host::Host;
 
 use super::Installed;
-use crate::bundle;
+use crate::bundle::{self, Launcher};
 use crate::error::{Context, Failure, Result};
-use crate::launcher::LAUNCHER;
+use crate::layer::BlobPlace;
 use crate::pack::{Layers, Packing, app, platform};
 use crate::plan::plan;
 use crate::store::{Made, StoredLayer};
@@ -25,30 +27,26 @@ pub const APP: &str = "COIL_APP";
 /// The environment's directory. It has the runtime and the wheels, and finds the app's modules where `COIL_APP`
 /// says, at the same place in `sys.path` as on a target.
 pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
+    let Packing { store, report, .. } = packing;
     let manifest = manifest(packing, installed)?;
-    let digest = Digest::of(&manifest.encode());
-    let mut host = Host::observe();
-    for candidate in &mut host.candidates {
-        candidate.root = std::path::absolute(&candidate.root).unwrap_or_default();
+    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
+    let directory = directory.canonicalize().unwrap_or(directory);
+    if is_usable(&directory, &made_for(&manifest, Order::None)) {
+        return Ok(directory);
     }
-    let usable = |place: &PathBuf| is_usable(place);
-    let trusted = host.candidates.iter().filter(|candidate| candidate.distrust(host.uid).is_none());
-    if let Some(place) = trusted.map(|candidate| candidate.environment(&digest)).find(usable) {
-        return Ok(place);
-    }
-    packing.report.doing("unpacking the environment of the build steps");
-    let scratch = tempfile::tempdir_in(packing.store.work())
-        .context(|| format!("{} cannot be written", packing.store.work().display()))?;
-    let place = scratch.path().join("steps");
-    let blobs: Vec<PathBuf> = manifest.layers.iter().map(|layer| packing.store.blob(&layer.digest)).collect();
-    bundle::write(&place, LAUNCHER, &manifest, &blobs)?;
-    start(&place, &host).map_err(|error| {
+    report.doing("unpacking the environment of the build steps");
+    let scratch = tempfile::tempdir_in(store.work())
+        .context(|| format!("{} cannot be written", store.work().display()))?;
+    let path = scratch.path().join("steps");
+    let blobs: Vec<BlobPlace> =
+        manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
+    bundle::write(&path, &Launcher::ours()?, &manifest, &blobs)?;
+    let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
+    let made = Bundle::open(&path).and_then(|opened| first_start::prepare(&opened, &host, false));
+    made.map_err(|error| {
         Failure::new("the environment of the build steps cannot be made").because(error.to_string())
     })
-}
-
-fn start(bundle: &Path, host: &Host) -> coil_bootstrap::error::Result<PathBuf> {
-    first_start::prepare(&Bundle::open(bundle)?, host, false)
 }
 
 fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
@@ -77,6 +75,8 @@ fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
         layers: layers.layers,
         commands: Default::default(),
         default: None,
+        // The same one on every machine.
+        c_library: CLibraryRule::Bundled,
         lock: None,
         source: None,
     })
