@@ -152,7 +152,10 @@ fn another_commit_is_packed_and_nothing_is_touched() {
     assert!(ran.stderr.starts_with("error: --rev nope: there is no such commit in "), "{ran}");
     let bench = bench.file("plain/x.py", "");
     let ran = bench.try_pack(&["plain", "--rev", "HEAD", "-o", "x"]);
-    assert!(ran.stderr.starts_with("error: --rev: plain cannot be compared with a commit: "), "{ran}");
+    // Depending on whether the tests themselves lie in a work tree of git.
+    let reasons =
+        ["error: --rev: plain cannot be compared with a commit: ", "error: --rev HEAD: that commit has no "];
+    assert!(reasons.iter().any(|reason| ran.stderr.starts_with(reason)), "{ran}");
 }
 
 /// A build backend that packs what the environment says, and a module.
@@ -269,8 +272,8 @@ fn the_process_types_of_a_procfile_are_commands() {
     let bench = bench.file("site/Procfile", "web: gunicorn x\nrelease: a && b\n");
     let ran = bench.try_pack(&["site", "-o", "x"]);
     assert!(
-        ran.stderr.starts_with(
-            "error: site/Procfile, line 2: the command of release cannot be understood: && needs a shell"
+        ran.stderr.contains(
+            "/site/Procfile, line 2: the command of release cannot be understood: && needs a shell"
         ),
         "{ran}"
     );

@@ -21,8 +21,8 @@ pub use revision::CheckOut;
 pub use state::State;
 pub use tracked::{Listed, Tracked};
 
-/// Variables that git sets for its hooks: they speak of another repository than the one that is asked.
-const OF_HOOKS: [&str; 9] = [
+/// Variables that git sets for its hooks and that speak of another repository, or that change what names mean.
+const OF_HOOKS: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -32,6 +32,8 @@ const OF_HOOKS: [&str; 9] = [
     "GIT_NAMESPACE",
     "GIT_PREFIX",
     "GIT_SHALLOW_FILE",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
 ];
 
 /// What there is of git where a directory or a file is.
@@ -127,8 +129,8 @@ fn command(directory: &Path) -> Command {
     OF_HOOKS.iter().for_each(|name| {
         command.env_remove(name);
     });
-    // Looking must not write the index, and names are no patterns.
-    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_LITERAL_PATHSPECS", "1");
+    // Looking must not write the index.
+    command.env("GIT_OPTIONAL_LOCKS", "0");
     // Sentences are compared in English, and a repository of ours has its refs in files.
     command.env("LANGUAGE", "C").env("GIT_DEFAULT_REF_FORMAT", "files");
     command.current_dir(directory).stdin(Stdio::null());

@@ -25,6 +25,7 @@ impl WorkTree {
     /// Compares the work tree with its commit.
     pub fn state(&self) -> Result<State> {
         let words = [
+            "--literal-pathspecs",
             "status",
             "--porcelain=v2",
             "-z",

@@ -100,6 +100,18 @@ fn tracked_files_are_listed_as_they_are_there() {
 }
 
 #[test]
+fn a_directory_below_an_ignored_one_is_ignored() {
+    let repository = Repository::new();
+    repository.write(".gitignore", "/out\n");
+    repository.write("out/site/a[b].py", "");
+    repository.write("site/a[b].py", "");
+    assert!(repository.tree("out/site").is_ignored().unwrap());
+    assert!(!repository.tree("site").is_ignored().unwrap());
+    repository.commit();
+    assert_eq!(repository.names("site/a[b].py"), ["a[b].py"], "a name is no pattern");
+}
+
+#[test]
 fn the_state_is_that_of_the_directory_and_not_of_the_repository() {
     let repository = Repository::new();
     repository.write("one/a.py", "");

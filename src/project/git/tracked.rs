@@ -53,7 +53,7 @@ impl WorkTree {
 }
 
 fn list(directory: &Path, part: &str, above: &str, listed: &mut Listed, parents: &mut Parents) -> Result<()> {
-    let answer = git(directory, &["ls-files", "-z", "-t", "--stage", "--", part])?;
+    let answer = git(directory, &["--literal-pathspecs", "ls-files", "-z", "-t", "--stage", "--", part])?;
     for entry in answer.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let name = |start: usize| {
             std::str::from_utf8(&entry[start..]).map_err(|_| {
