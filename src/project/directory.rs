@@ -50,7 +50,7 @@ impl DirectoryProject {
         }
         // What coil is told changes nothing about what the directory is.
         let built = pyproject.as_ref().is_some_and(|page| page.build_system.is_some())
-            || (has_setup(&root) && !pyproject.as_ref().is_some_and(|page| page.project.is_some()));
+            || (has_setup(&root) && pyproject.as_ref().is_none_or(|page| page.project.is_none()));
         let page = pyproject.unwrap_or_default();
         let settings_file = root.join(if own_file.is_some() { settings::FILE } else { "pyproject.toml" });
         let settings = own_file.unwrap_or(page.settings);

@@ -84,11 +84,11 @@ impl EntryPoint {
         };
         let mut first = next("it is empty")?;
         let python = is_python(&first);
-        while python {
+        if python {
             first = next("nothing follows python")?;
-            match first.as_str() {
-                "-u" => drop(variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned())),
-                _ => break,
+            if first == "-u" {
+                variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+                first = next("nothing follows python -u")?;
             }
         }
         let entry = match first.as_str() {

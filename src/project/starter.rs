@@ -112,9 +112,7 @@ impl Starter {
              is packed, too.",
             &format!("# build = [{}]", quoted(step)),
         );
-        text += &format!(
-            "\n# Ways to start the app: pkg.mod:func, -m pkg.mod, a console script or a file, with arguments.\n"
-        );
+        text += "\n# Ways to start the app: pkg.mod:func, -m pkg.mod, a console script or a file, with arguments.\n";
         if self.has_procfile {
             text += "# The Procfile's process types are commands as well; one of the same name here goes before it.\n";
         }

@@ -103,7 +103,7 @@ impl Shell<'_> {
             (APP, self.directory.into()),
             ("PYTHONDONTWRITEBYTECODE", "1".into()),
             ("PYTHONHASHSEED", "0".into()),
-            ("SOURCE_DATE_EPOCH", source_date(self.project.date).into()),
+            ("SOURCE_DATE_EPOCH", source_date(self.project.date)),
             ("LC_ALL", "C.UTF-8".into()),
             ("TZ", "UTC".into()),
             ("PWD", self.directory.into()),
