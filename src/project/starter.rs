@@ -39,7 +39,10 @@ impl Starter {
             starter.take_files(survey);
         }
         let has_web = starter.commands.first().is_some_and(|(name, _)| name == "web");
-        starter.default = if has_web { Some("web".to_owned()) } else { starter.default };
+        // A console script is the default already.
+        if has_web && !survey.has_commands {
+            starter.default = Some("web".to_owned());
+        }
         if starter.commands.is_empty() && !survey.has_commands && !survey.built {
             return Err(Failure::new(format!("nothing in {} looks as if it could be started", survey.name))
                 .hint("coil init looks for manage.py, web apps, a Procfile, scripts in pyproject.toml and .py files"));
@@ -252,6 +255,9 @@ mod tests {
         let starter = Starter::of(&files).unwrap();
         assert_eq!((starter.commands.len(), starter.default.as_deref()), (2, Some("main")));
         read(&starter);
+        let script = Survey { has_commands: true, ..needing(&["flask"], "a:a", Interface::Wsgi) };
+        let starter = Starter::of(&script).unwrap();
+        assert_eq!((starter.commands[0].0.as_str(), starter.default), ("web", None));
         assert!(Starter::of(&survey()).is_err());
     }
 }
