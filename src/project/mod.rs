@@ -8,7 +8,7 @@ pub mod default_command;
 pub mod directory;
 pub mod entry;
 mod glob;
-mod nearest;
+pub mod nearest;
 pub mod pyproject;
 pub mod requirement;
 pub mod requires_python;

@@ -15,7 +15,7 @@ mod pip;
 mod requirement_file;
 mod settings;
 mod stand_in;
-mod tags;
+pub(crate) mod tags;
 mod tool;
 mod uv;
 

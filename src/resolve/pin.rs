@@ -69,11 +69,16 @@ impl Pin {
             Package { version: self.version.clone().or_else(name_of_version), ..Package::default() };
         match self.source {
             // The project itself, and source trees beside it: by name, without where they are.
-            Source::Built(0) => package.directory = Some(Directory { path: ".".to_owned() }),
-            Source::Built(_) => package.directory = Some(Directory { path: self.name.clone() }),
+            Source::Built(0) => {
+                package.directory = Some(Directory { path: ".".to_owned(), subdirectory: None })
+            }
+            Source::Built(_) => {
+                package.directory = Some(Directory { path: self.name.clone(), subdirectory: None })
+            }
             Source::Directory(path) => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                package.directory = Some(Directory { path: name.unwrap_or_else(|| self.name.clone()) });
+                package.directory =
+                    Some(Directory { path: name.unwrap_or_else(|| self.name.clone()), subdirectory: None });
             }
             Source::Vcs(vcs) => package.vcs = Some(vcs),
             Source::File { address, sha256, direct } => {

@@ -86,6 +86,7 @@ fn pin_of(item: Item, work: &Work) -> Result<Pin> {
         Source::Vcs(Vcs {
             kind: revision.vcs,
             url: Some(download.url),
+            path: None,
             requested_revision: revision.requested_revision,
             commit_id: revision.commit_id,
             subdirectory: download.subdirectory,

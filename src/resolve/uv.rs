@@ -58,7 +58,7 @@ fn source_of(package: &Package, work: &Work) -> Option<Source> {
         let built = url::local_path(&address).and_then(|path| work.stand_in(&path));
         Some(match built {
             Some(index) => Source::Built(index),
-            None => Source::File { address, sha256: Some(artifact.hashes.sha256), direct },
+            None => Source::File { address, sha256: artifact.hashes.sha256, direct },
         })
     };
     if let Some(archive) = &package.archive {
