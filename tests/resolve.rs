@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use coil::error::{Failure, Result};
 use coil::find_python::find;
 use coil::interpreter::Interpreter;
+use coil::lock::Lock;
 use coil::project::requirement::Requirement;
 use coil::project::{Build, Project, Words};
 use coil::resolve::build::{Workshop, build_wheel};
-use coil::resolve::{Built, Options, Request, Resolution, Resolver, resolve};
+use coil::resolve::pin::FetchedWheel;
+use coil::resolve::shelf::Shelf;
+use coil::resolve::{Built, Options, Request, Resolver, decide, fetch, lock_of};
 use coil_bootstrap::format::digest::Digest;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -101,7 +104,38 @@ impl Kit {
 
     fn resolve(&self, request: &Request) -> Result<Resolution> {
         let scratch = tempfile::tempdir_in(self.path("scratch")).unwrap().keep();
-        resolve(request, &self.interpreter, &scratch)
+        let cache = self.path("cache");
+        let (interpreter, options) = (&self.interpreter, &request.options);
+        let workshop = Workshop { interpreter, options, cache: &cache, scratch: &scratch, refresh: false };
+        let pins = decide(request, &self.interpreter, &scratch)?.pins;
+        let wheels = fetch(&pins, request, &workshop, &Bare)?;
+        let lock = lock_of(&pins, &wheels, &self.interpreter);
+        Ok(Resolution { lock, wheels: wheels.into_iter().map(|wheel| wheel.path).collect() })
+    }
+}
+
+/// What a request comes to.
+struct Resolution {
+    lock: Lock,
+    /// A wheel for each of the lock's packages, in its order.
+    wheels: Vec<PathBuf>,
+}
+
+/// A shelf with nothing on it.
+struct Bare;
+
+impl Shelf for Bare {
+    fn wheel(&self, _: &Digest, _: &str) -> Option<FetchedWheel> {
+        None
+    }
+
+    fn made_of(&self, _: &str) -> Option<FetchedWheel> {
+        None
+    }
+
+    fn keep(&self, wheel: &Path, _: Option<&str>) -> Result<FetchedWheel> {
+        let bytes = std::fs::read(wheel).unwrap();
+        Ok(FetchedWheel { path: wheel.to_owned(), sha256: Digest::of(&bytes), size: bytes.len() as u64 })
     }
 }
 

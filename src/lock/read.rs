@@ -50,11 +50,15 @@ impl Lock {
     /// Reads the lock in the file at `path`. Its relative paths become absolute ones: "relative paths are
     /// relative to the lock file" (PEP 751).
     pub fn read(path: &Path) -> Result<Lock> {
+        let whole = path.canonicalize().context(|| format!("{} cannot be read", path.display()))?;
+        Lock::read_beside(path, whole.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Reads the lock in the file at `path` as if it lay in the directory `beside`.
+    pub fn read_beside(path: &Path, beside: &Path) -> Result<Lock> {
         let unreadable = || format!("{} cannot be read", path.display());
         let text = std::fs::read_to_string(path).context(unreadable)?;
         let mut lock = Lock::from_toml(&text).context(unreadable)?;
-        let beside = path.canonicalize().context(unreadable)?;
-        let beside = beside.parent().unwrap_or(Path::new("/"));
         let place = |path: &mut String| *path = plain(&beside.join(&*path)).to_string_lossy().into_owned();
         for package in &mut lock.packages {
             let files = package.wheels.iter_mut().chain(&mut package.sdist).chain(&mut package.archive);

@@ -1,15 +1,18 @@
 //! Resolution with pip: `pip install --dry-run --report`, which tells the exact files.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use coil_bootstrap::format::digest::Digest;
 use serde::Deserialize;
 
 use super::Work;
 use super::pin::{Pin, Source};
-use super::tool::run;
+use super::tool::{Tools, run};
 use crate::error::{Context, Failure, Result};
 use crate::lock::{Vcs, normal_name, url};
+use crate::project::declared::Declared;
+use crate::project::lock_file::workspace_of;
 
 /// pip, "Installation report", version 1: the parts that are used.
 #[derive(Deserialize)]
@@ -55,10 +58,23 @@ struct Revision {
 }
 
 /// What pip chooses.
-pub fn pins(work: &Work) -> Result<Vec<Pin>> {
+pub fn pins(work: &Work, tools: &Tools) -> Result<Vec<Pin>> {
+    if let Some(project) = work.request.uv_projects.iter().find(|project| work.needs_uv(project)) {
+        return Err(Failure::new(format!(
+            "{} says in [tool.uv] where its dependencies are, and pip does not read that",
+            project.join("pyproject.toml").display()
+        ))
+        .hint("install uv (https://docs.astral.sh/uv/), or lock the project: uv lock"));
+    }
     let report = work.scratch.join("report.json");
-    let mut command = work.tools.pip(work.interpreter)?;
+    let mut command = tools.pip(work.interpreter)?;
     command.args(["install", "--dry-run", "--ignore-installed", "--quiet", "--report"]).arg(&report);
+    if work.exact {
+        command.arg("--no-deps");
+    }
+    if !work.request.options.builds() {
+        command.args(["--only-binary", ":all:"]);
+    }
     let (words, variables) = work.indexes.for_pip();
     command.args(words).envs(variables);
     for file in &work.request.constraint_files {
@@ -77,6 +93,14 @@ pub fn pins(work: &Work) -> Result<Vec<Pin>> {
     let report: Report =
         serde_json::from_slice(&bytes).context(|| "pip's report cannot be read".to_owned())?;
     report.install.into_iter().map(|item| pin_of(item, work)).collect()
+}
+
+impl Work<'_> {
+    /// Whether a project cannot be resolved without uv; an index of its own alone is no such reason.
+    fn needs_uv(&self, project: &Path) -> bool {
+        Declared::read(project).is_ok_and(|declared| declared.has_uv_sources)
+            || workspace_of(project).is_some()
+    }
 }
 
 fn pin_of(item: Item, work: &Work) -> Result<Pin> {

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::locked::best;
 use super::pin::{Pin, Source};
-use super::tags::rank;
-use super::tool::{clean, run};
+use super::tool::{Tools, clean, run};
 use super::{Work, no_tool};
 use crate::error::{Context, Failure, Result};
 use crate::lock::{Artifact, Lock, Package, normal_name, url};
 
 /// What uv chooses.
-pub fn pins(work: &Work) -> Result<Vec<Pin>> {
-    let uv = work.tools.uv.as_ref().ok_or_else(|| no_tool(work.interpreter))?;
+pub fn pins(work: &Work, tools: &Tools) -> Result<Vec<Pin>> {
+    let uv = tools.uv.as_ref().ok_or_else(|| no_tool(work.interpreter))?;
     let output = work.scratch.join("pylock.toml");
     let mut command = Command::new(uv);
     command.args(["pip", "compile", "--quiet", "--no-progress", "--color", "never", "--no-header"]);
@@ -23,6 +23,14 @@ pub fn pins(work: &Work) -> Result<Vec<Pin>> {
     for file in &work.request.constraint_files {
         command.arg("--constraints").arg(file);
     }
+    if work.exact {
+        command.arg("--no-deps");
+    }
+    // Projects are built whatever uv may build: what lists them are its inputs, not choices of its own.
+    if !work.request.options.builds() && work.request.uv_projects.is_empty() {
+        command.arg("--no-build");
+    }
+    work.add_projects(&mut command);
     command.arg(&work.list).args(&work.request.requirement_files);
     // The interpreter is named above; these would name another.
     for name in ["UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_OUTPUT_FILE", "UV_CUSTOM_COMPILE_COMMAND"] {
@@ -64,13 +72,34 @@ fn source_of(package: &Package, work: &Work) -> Option<Source> {
     if let Some(archive) = &package.archive {
         return file(archive, true);
     }
-    let rank = |wheel: &&Artifact| rank(&wheel.file_name().unwrap_or_default(), work.interpreter);
-    let fitting = package.wheels.iter().filter(|wheel| rank(wheel).is_some());
-    let best = fitting.min_by_key(rank);
-    best.or(package.sdist.as_ref()).and_then(|artifact| file(artifact, false))
+    let allowed = |wheel: &&Artifact| work.files.allow(&package.name, wheel.hashes.sha256);
+    let best = best(package, work.interpreter, &allowed);
+    let sdist = package.sdist.as_ref().filter(|_| work.request.options.builds());
+    best.or(sdist).and_then(|artifact| file(artifact, false))
 }
 
 impl Work<'_> {
+    /// Has uv read those projects themselves that tell it where to find what they need: their wheels'
+    /// metadata does not say that.
+    fn add_projects(&self, command: &mut Command) {
+        let request = self.request;
+        let Some(first) = request.uv_projects.first() else { return };
+        // uv looks from where it runs for the indexes of a project.
+        command.current_dir(first);
+        for project in &request.uv_projects {
+            command.arg(project.join("pyproject.toml"));
+        }
+        for extra in &request.extras {
+            command.args(["--extra", extra]);
+        }
+        for project in &request.uv_projects {
+            for group in &request.groups {
+                let place = project.join("pyproject.toml");
+                command.arg("--group").arg(format!("{}:{group}", place.display()));
+            }
+        }
+    }
+
     /// The place of the built wheel that the file stands in for.
     pub(super) fn stand_in(&self, path: &Path) -> Option<usize> {
         self.stand_ins.iter().position(|stand_in| stand_in == path)
