@@ -14,7 +14,7 @@ use crate::cli;
 use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::project::Project;
-use crate::project::lock_file::{LockFile, LockKind, is_pylock_name, pylock_name};
+use crate::project::lock_file::{LockFile, is_pylock_name, pylock_name};
 use crate::report::Report;
 use crate::resolve::lock_beside;
 use crate::store::Store;
@@ -32,7 +32,7 @@ pub struct Locked {
 /// Locks what the words of the user come to, in the file `output` or beside the project.
 pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report: &Report) -> Result<Locked> {
     let mut words = words(options, None)?;
-    words.choice.ignores_locks = true;
+    words.choice.relocks = true;
     if let Some(named) = words.requirement_files.iter().find(|file| LockFile::named(file).is_some()) {
         return Err(Failure::new(format!("{} is a lock already", named.display()))
             .hint("give what it was made of, or pack with it"));
@@ -81,12 +81,10 @@ fn place(options: &cli::Project, project: &Project) -> Result<PathBuf> {
 
 /// A pylock.toml would win over the lock that the project has, without a word to those who keep that.
 fn refuse_second(directory: &Path) -> Result<()> {
-    match LockFile::of_directory(directory) {
-        Some((lock, _)) if lock.kind != LockKind::Pylock => {
-            Err(Failure::new(format!("{} locks this project already", lock.path.display()))
-                .hint(format!("renew it with `{}`, or name another file with -o", lock.relock())))
-        }
-        _ => Ok(()),
+    match LockFile::of_directory(directory, true) {
+        Some((lock, _)) => Err(Failure::new(format!("{} locks this project already", lock.path.display()))
+            .hint(format!("renew it with `{}`, or name another file with -o", lock.relock()))),
+        None => Ok(()),
     }
 }
 

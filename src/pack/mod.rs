@@ -138,7 +138,7 @@ fn choice(options: &cli::Choice) -> Choice {
         extras: options.extra.clone(),
         all_extras: options.all_extras,
         groups: options.group.iter().cloned().chain(dev).collect(),
-        ignores_locks: false,
+        relocks: false,
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Fetched {
     pub wheels: Vec<FetchedWheel>,
     /// What was built of the project's directories.
     pub built: Vec<Built>,
+    /// Whether something was resolved just now.
+    pub is_new: bool,
 }
 
 /// A decision as it is remembered.
@@ -61,9 +63,21 @@ struct Remembered {
     warnings: Vec<String>,
 }
 
+/// What is needed, as it was decided now or before.
+struct Remembrance {
+    decision: Decision,
+    wheels: Vec<FetchedWheel>,
+    warnings: Vec<String>,
+    /// Whether it was resolved now.
+    is_new: bool,
+}
+
 /// Builds what has to be built, decides what is needed, and puts all wheels into the store.
 pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Resolved> {
     let fetched = fetched(packing, project, options)?;
+    if fetched.is_new {
+        packing.report.done(&format!("hint: `{}` keeps these versions", lock_command(options)));
+    }
     let own = |pin: &Pin| match pin.source {
         Source::Built(index) => index,
         _ => usize::MAX,
@@ -105,9 +119,10 @@ pub fn fetched(packing: &Packing, project: &Project, options: &cli::Project) -> 
         refuse_to_resolve(&request, options)?;
     }
     let shelf = StoreShelf { store, refresh: options.refresh };
-    let (decision, wheels, warnings) = remembered(packing, &request, options, (&workshop, &shelf))?;
+    let Remembrance { decision, wheels, warnings, is_new } =
+        remembered(packing, &request, options, (&workshop, &shelf))?;
     warnings.iter().for_each(|warning| report.warning(warning));
-    Ok(Fetched { decision, wheels, built: request.built })
+    Ok(Fetched { decision, wheels, built: request.built, is_new })
 }
 
 fn request(project: &Project, built: Vec<Built>, options: &Options) -> Request {
@@ -152,6 +167,12 @@ fn lock_command(options: &cli::Project) -> String {
     for file in &options.requirements {
         words.extend(["-r".to_owned(), quoted(&file.to_string_lossy())]);
     }
+    for (option, names) in [("--extra", &options.choice.extra), ("--group", &options.choice.group)] {
+        names.iter().for_each(|name| words.extend([option.to_owned(), quoted(name)]));
+    }
+    words.extend(options.choice.all_extras.then(|| "--all-extras".to_owned()));
+    words.extend(options.choice.dev.then(|| "--dev".to_owned()));
+    words.extend(options.python.iter().map(|python| format!("--python {}", quoted(python))));
     words.join(" ")
 }
 
@@ -161,7 +182,7 @@ fn remembered(
     request: &Request,
     options: &cli::Project,
     (workshop, shelf): (&Workshop, &StoreShelf),
-) -> Result<(Decision, Vec<FetchedWheel>, Vec<String>)> {
+) -> Result<Remembrance> {
     let Packing { interpreter, store, report, .. } = packing;
     let key = Key::new("resolution", &[request.key(interpreter)?.as_bytes()]);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -172,7 +193,7 @@ fn remembered(
     if let Some(Remembered { decision, warnings, needs, .. }) = stored {
         let wheels = fetch(&decision.pins, request, workshop, shelf)?;
         if needs_of_sources(&decision.pins, &wheels) == needs {
-            return Ok((decision, wheels, warnings));
+            return Ok(Remembrance { decision, wheels, warnings, is_new: false });
         }
     }
     let is_locked = request.is_locked()?;
@@ -185,16 +206,14 @@ fn remembered(
         false => Vec::new(),
     };
     let others = decision.pins.iter().filter(|pin| !matches!(pin.source, Source::Built(_))).count();
-    if others > 0 && !decision.is_locked {
-        report.done(&format!(
-            "resolved {others} distributions ({} keeps them as they are)",
-            lock_command(options)
-        ));
+    let is_loose = others > 0 && !decision.is_locked;
+    if is_loose {
+        report.done(&format!("resolved {others} distributions"));
     }
     let needs = needs_of_sources(&decision.pins, &wheels);
     store
         .put(key, &Remembered { made: now, decision: decision.clone(), needs, warnings: warnings.clone() })?;
-    Ok((decision, wheels, warnings))
+    Ok(Remembrance { decision, wheels, warnings, is_new: is_loose })
 }
 
 /// The wheels of the store.

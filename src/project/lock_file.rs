@@ -44,10 +44,11 @@ impl LockFile {
     /// The lock of the project in `directory` (absolute), and what else is there that could be meant: file
     /// names.
     ///
-    /// Members of uv's workspaces have no lock of their own: the one of the workspace's root is theirs.
-    pub fn of_directory(directory: &Path) -> Option<(LockFile, Vec<String>)> {
+    /// Members of uv's workspaces have no lock of their own: the one of the workspace's root is theirs. Where
+    /// pylock.toml is to be made anew (`relocks`), it is passed over.
+    pub fn of_directory(directory: &Path, relocks: bool) -> Option<(LockFile, Vec<String>)> {
         let mut found: Vec<LockFile> = Vec::new();
-        for (name, kind) in OF_DIRECTORIES {
+        for (name, kind) in OF_DIRECTORIES.into_iter().skip(usize::from(relocks)) {
             // Only uv reads its lock without a project, and only where there is a project can it be exported.
             let is_for = kind == LockKind::Pylock || directory.join("pyproject.toml").is_file();
             let own = Some(directory.join(name)).filter(|path| path.is_file());
@@ -98,7 +99,7 @@ impl LockFile {
             LockKind::Uv => "uv lock".to_owned(),
             LockKind::UvScript => format!("uv lock --script{project}"),
             LockKind::Poetry => "poetry lock".to_owned(),
-            LockKind::Pdm => "pdm lock".to_owned(),
+            LockKind::Pdm => "pdm lock, with --group :all for its extras".to_owned(),
         }
     }
 }
@@ -164,15 +165,15 @@ mod tests {
         let files = ["pyproject.toml", "poetry.lock", "uv.lock", "pdm.lock", "requirements.txt"]
             .map(|name| (name, ""));
         let root = tree(&files);
-        let (lock, others) = LockFile::of_directory(root.path()).unwrap();
+        let (lock, others) = LockFile::of_directory(root.path(), false).unwrap();
         assert_eq!(
             (lock.kind, others.join(" ").as_str()),
             (LockKind::Uv, "poetry.lock pdm.lock requirements.txt")
         );
         std::fs::write(root.path().join("pylock.toml"), "").unwrap();
-        assert_eq!(LockFile::of_directory(root.path()).unwrap().0.kind, LockKind::Pylock);
+        assert_eq!(LockFile::of_directory(root.path(), false).unwrap().0.kind, LockKind::Pylock);
         let plain = tree(&[("uv.lock", ""), ("requirements.txt", "")]);
-        assert_eq!(LockFile::of_directory(plain.path()), None);
+        assert_eq!(LockFile::of_directory(plain.path(), false), None);
     }
 
     #[test]
@@ -188,7 +189,8 @@ mod tests {
             ("packages/old/pyproject.toml", ""),
             ("other/pyproject.toml", ""),
         ]);
-        let lock = |name: &str| LockFile::of_directory(&root.path().join(name)).map(|(lock, _)| lock.path);
+        let lock =
+            |name: &str| LockFile::of_directory(&root.path().join(name), false).map(|(lock, _)| lock.path);
         assert_eq!(lock("packages/lib"), Some(root.path().join("uv.lock")));
         for none in ["packages/old", "other", "packages/lib/deep"] {
             assert_eq!(lock(none), None, "{none}");

@@ -27,7 +27,7 @@ use argument::Argument;
 use declared::Declared;
 use directory::DirectoryProject;
 use entry::{Entry, EntryPoint};
-use lock_file::LockFile;
+use lock_file::{LockFile, LockKind};
 use requirement::Requirement;
 use script::ScriptMetadata;
 use settings::{Settings, check_command_name};
@@ -68,8 +68,8 @@ pub struct Choice {
     pub all_extras: bool,
     /// `--group NAME`, `--dev`
     pub groups: Vec<String>,
-    /// Whether locks beside projects are passed over, as when they are made.
-    pub ignores_locks: bool,
+    /// Whether a pylock.toml beside a project is passed over, because it is made anew.
+    pub relocks: bool,
 }
 
 /// What is packed.
@@ -142,7 +142,7 @@ impl Project {
             never: absolute(&words.never),
             choice: words.choice.normal(),
             // What is named with -r takes the place of what lies beside the projects.
-            ignores_locks: words.choice.ignores_locks || !words.requirement_files.is_empty(),
+            ignores_locks: !words.requirement_files.is_empty(),
             declared: Vec::new(),
         };
         for text in &words.projects {
@@ -263,7 +263,10 @@ impl Reader {
         self.call(path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app"), None);
         let absolute = path.canonicalize().context(|| format!("{file} cannot be read"))?;
         if !self.ignores_locks {
-            self.project.locks.extend(LockFile::of_script(&absolute));
+            let lock = LockFile::of_script(&absolute);
+            self.project
+                .locks
+                .extend(lock.filter(|lock| !self.choice.relocks || lock.kind != LockKind::Pylock));
         }
         self.project.requirements.extend(script.requirements);
         self.project.requires_python.extend(script.requires_python.map(|specifier| (file, specifier)));
@@ -327,13 +330,12 @@ impl Reader {
 
     /// Takes the lock beside a directory; whether there is one.
     fn take_lock(&mut self, root: &Path) -> bool {
-        let Some((lock, others)) = LockFile::of_directory(root) else { return false };
+        let found = LockFile::of_directory(root, self.choice.relocks);
+        let Some((lock, others)) = found else { return false };
         let name = lock.path.file_name().unwrap_or_default().to_string_lossy();
         if self.ignores_locks {
-            if !self.choice.ignores_locks {
-                let used = "what is named with -r is used";
-                self.project.notes.push(format!("{used}, and {name} beside {} is not", root.display()));
-            }
+            let used = "what is named with -r is used";
+            self.project.notes.push(format!("{used}, and {name} beside {} is not", root.display()));
             return false;
         }
         if !others.is_empty() {

@@ -133,7 +133,8 @@ fn line(work: &Work, pin: &Pin) -> Result<Line> {
             let address = with_login(work, vcs.url.as_deref().unwrap_or_default());
             let below = vcs.subdirectory.as_ref().map(|path| format!("#subdirectory={path}"));
             let below = below.unwrap_or_default();
-            unhashed(format!("{name} @ {}+{address}@{}{below}", vcs.kind, vcs.commit_id))
+            let line = format!("{name} @ {}+{address}@{}{below}", vcs.kind, vcs.commit_id);
+            unhashed(without_at(&line).unwrap_or(line))
         }
         Source::File { address, sha256: Some(sha256), .. } => {
             let address = with_login(work, address);
@@ -145,6 +146,19 @@ fn line(work: &Work, pin: &Pin) -> Result<Line> {
         _ => Err(Failure::new(format!("the index tells no SHA-256 for {}", pin.file_name()))
             .hint("build a wheel of it (pip wheel) and give that with --find-links")),
     }
+}
+
+/// The line in pip's own old form, `ADDRESS#egg=NAME`, where the address is that of a local repository: pip
+/// before 24 takes it for none in a dependency specifier. `None` for every other line.
+pub fn without_at(line: &str) -> Option<String> {
+    let (name, address) = line.split_once('@')?;
+    let (kind, _) = address.trim_start().split_once("+file:///")?;
+    if line.contains(" ;") || !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (address, below) = address.trim().split_once('#').unwrap_or((address.trim(), ""));
+    let below = if below.is_empty() { String::new() } else { format!("&{below}") };
+    Some(format!("{address}#egg={}{below}", name.trim()))
 }
 
 /// The address with the credentials that are configured for its host: resolvers leave them out.
@@ -239,4 +253,20 @@ fn check(pin: &Pin, wheel: &FetchedWheel, hint: &str) -> Result<()> {
     let message =
         format!("{} has the digest {}, and {wanted} is expected", wheel.path.display(), wheel.sha256);
     Err(Failure::new(message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_at;
+
+    #[test]
+    fn local_repositories_are_written_as_every_pip_reads_them() {
+        let old = without_at("x[y] @ git+file:///r@main#subdirectory=z");
+        assert_eq!(old.as_deref(), Some("git+file:///r@main#egg=x[y]&subdirectory=z"));
+        for line in
+            ["x @ git+https://h/r", "x>=1", "x @ file:///w.whl", "x @ git+file:///r ; os_name == 'nt'"]
+        {
+            assert_eq!(without_at(line), None, "{line}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use coil_bootstrap::format::digest::Digest;
 use serde::Deserialize;
 
 use super::Work;
+use super::fetch::without_at;
 use super::pin::{Pin, Source};
 use super::tool::{Tools, run};
 use crate::error::{Context, Failure, Result};
@@ -83,7 +84,9 @@ pub fn pins(work: &Work, tools: &Tools) -> Result<Vec<Pin>> {
     match work.files.has_hashes() {
         // Only a file can state hashes; else pip's messages are better without one.
         true => command.arg("-r").arg(&work.list),
-        false => command.args(work.lines.lines()),
+        false => {
+            command.args(work.lines.lines().map(|line| without_at(line).unwrap_or_else(|| line.to_owned())))
+        }
     };
     for file in &work.request.requirement_files {
         command.arg("-r").arg(file);

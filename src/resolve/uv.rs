@@ -1,13 +1,13 @@
 //! Resolution with uv: `uv pip compile --format pylock.toml`, and one file chosen for each package.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::locked::best;
 use super::pin::{Pin, Source};
 use super::tool::{Tools, clean, run};
 use super::{Work, no_tool};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::lock::{Artifact, Lock, Package, normal_name, url};
 
 /// What uv chooses.
@@ -38,8 +38,7 @@ pub fn pins(work: &Work, tools: &Tools) -> Result<Vec<Pin>> {
     }
     clean(&mut command);
     run(command, "the requirements cannot be resolved")?;
-    let text = std::fs::read_to_string(&output).context(|| "uv left no lock".to_owned())?;
-    Lock::from_toml(&text)?.packages.into_iter().map(|package| pin_of(package, work)).collect()
+    Lock::read(&output)?.packages.into_iter().map(|package| pin_of(package, work)).collect()
 }
 
 fn pin_of(package: Package, work: &Work) -> Result<Pin> {
@@ -50,9 +49,8 @@ fn pin_of(package: Package, work: &Work) -> Result<Pin> {
 }
 
 fn source_of(package: &Package, work: &Work) -> Option<Source> {
-    let absolute = |path: &str| work.scratch.join(path);
     if let Some(directory) = &package.directory {
-        return Some(Source::Directory(absolute(&directory.path)));
+        return Some(Source::Directory(PathBuf::from(&directory.path)));
     }
     if let Some(vcs) = &package.vcs {
         return Some(Source::Vcs(vcs.clone()));
@@ -60,7 +58,7 @@ fn source_of(package: &Package, work: &Work) -> Option<Source> {
     let file = |artifact: &Artifact, direct: bool| {
         let address = match (&artifact.url, &artifact.path) {
             (Some(url), _) => url.clone(),
-            (None, Some(path)) => url::of_path(&absolute(path)),
+            (None, Some(path)) => url::of_path(Path::new(path)),
             (None, None) => return None,
         };
         let built = url::local_path(&address).and_then(|path| work.stand_in(&path));
