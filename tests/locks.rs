@@ -187,12 +187,13 @@ fn a_pack_with_an_unchanged_lock_starts_no_resolver_and_fetches_nothing() {
     let cache = scratch();
     let bench = bench.file("pylock.toml", lock).program("python", python).env("COIL_CACHE", cache.path());
     let words = [&["pack"], &WORDS[..], &["--app", "src", "-o", "app", "--python", "./python"]].concat();
-    let calls = || fs::read_to_string(bench.path("calls")).unwrap_or_default();
+    let list = bench.path("calls");
+    let calls = || fs::read_to_string(&list).unwrap_or_default();
     Ran::of(bench.coil(&words), b"").succeeded();
     assert!(calls().contains("-m pip") || calls().contains("pip-"), "{}", calls());
     let asked = index.asked().len();
     assert!(asked > 0);
-    fs::remove_file(bench.path("calls")).unwrap();
+    fs::remove_file(&list).unwrap();
     // A uv that fails would be noticed, and so would a pip.
     let bench = bench.program("bin/uv", "#!/bin/sh\necho uv >> ../calls\nexit 1\n");
     let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap());

@@ -115,6 +115,7 @@ impl Kit {
 }
 
 /// What a request comes to.
+#[derive(Debug)]
 struct Resolution {
     lock: Lock,
     /// A wheel for each of the lock's packages, in its order.
