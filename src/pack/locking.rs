@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::resolution::fetched;
-use super::{Packing, words};
+use super::{Asked, Packing, words};
 use crate::cli;
 use crate::error::{Context, Failure, Result};
 use crate::find_python;
@@ -42,7 +42,12 @@ pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report
         Some(path) => checked(path)?,
         None => place(options, &project)?,
     };
-    let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
+    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
+    let asked = asked.or(project.python.as_deref());
+    let interpreter = match asked.runtime {
+        Some(_) => asked.runtime(options.level, store, report)?.0,
+        None => find_python::find(asked.python)?,
+    };
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
     let fetched = fetched(&packing, &project, options)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
