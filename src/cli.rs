@@ -22,6 +22,8 @@ pub enum Command {
     Run(Run),
     /// Show what is inside a bundle.
     Inspect(Inspect),
+    /// Write down exactly what would be packed, as pylock.toml beside the project.
+    Lock(Lock),
     /// Put another runtime under an app: nothing else of the bundle changes.
     Rebase(Rebase),
     /// Make a runtime as a file of its own, or show what is in one.
@@ -55,6 +57,18 @@ pub struct Run {
     /// Arguments of the app.
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<std::ffi::OsString>,
+}
+
+/// `coil lock`
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to lock.
+    #[command(flatten)]
+    pub project: Project,
+    /// The file to write, called pylock.toml or pylock.NAME.toml [default: pylock.toml beside the project,
+    /// pylock.NAME.toml beside a script or for requirements].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `coil inspect`
@@ -135,7 +149,7 @@ pub struct Project {
     /// A directory, a script, a wheel, or requirements such as httpie or "flask>=3" (PEP 508).
     #[arg(value_name = "PROJECT")]
     pub projects: Vec<String>,
-    /// Requirements from a file, as pip reads it.
+    /// Requirements from a file as pip reads it, or a lock: pylock.toml, pylock.NAME.toml.
     #[arg(short, long = "requirement", value_name = "FILE")]
     pub requirements: Vec<PathBuf>,
     /// What to start by default: pkg.mod:func, -m pkg.mod, a console script or a file; arguments may follow.
@@ -169,9 +183,36 @@ pub struct Project {
     /// Resolve anew, even if the same requirements were resolved within the last hour.
     #[arg(long)]
     pub refresh: bool,
+    /// What of the project is wanted.
+    #[command(flatten)]
+    pub choice: Choice,
     /// Where distributions come from.
     #[command(flatten)]
     pub index: Index,
+}
+
+/// Which parts of a project are packed, and whether a lock must say what they need.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Dependency options")]
+pub struct Choice {
+    /// Pack what this extra of the project needs, too.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub extra: Vec<String>,
+    /// Pack what any extra of the project needs.
+    #[arg(long)]
+    pub all_extras: bool,
+    /// Pack what this dependency group of the project needs, too.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Pack the group "dev", too.
+    #[arg(long, conflicts_with = "no_dev")]
+    pub dev: bool,
+    /// Leave the group "dev" out, as without this option.
+    #[arg(long)]
+    pub no_dev: bool,
+    /// Refuse to resolve: fail unless a lock says everything that is needed.
+    #[arg(long)]
+    pub locked: bool,
 }
 
 /// Where distributions come from. What is not said here is as configured for pip or uv.
@@ -190,6 +231,12 @@ pub struct Index {
     /// Use no index, only --find-links.
     #[arg(long)]
     pub no_index: bool,
+    /// Build wheels of source distributions, with --no-index as well.
+    #[arg(long, overrides_with = "no_build")]
+    pub build: bool,
+    /// Build no wheels of source distributions [default with --no-index].
+    #[arg(long, overrides_with = "build")]
+    pub no_build: bool,
     /// The tool that resolves [default: uv where it is installed, else pip].
     #[arg(long, env = "COIL_RESOLVER")]
     pub resolver: Option<Resolver>,

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Pack(pack) => commands::pack::run(&pack),
         Command::Run(run) => commands::run::run(&run),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
+        Command::Lock(lock) => commands::lock::run(&lock),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };

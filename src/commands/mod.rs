@@ -1,6 +1,7 @@
 //! The commands of `coil`, one file each.
 
 pub mod inspect;
+pub mod lock;
 pub mod pack;
 pub mod rebase;
 pub mod run;

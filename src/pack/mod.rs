@@ -2,6 +2,7 @@
 
 mod app;
 mod commands;
+mod locking;
 mod packed_runtime;
 mod resolution;
 mod runtime;
@@ -22,11 +23,13 @@ use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
-use crate::project::{Project, Words};
+use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
 use crate::report::Report;
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_file};
+
+pub use locking::lock;
 
 /// Everything a bundle is made of.
 pub struct Parts {
@@ -185,12 +188,23 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         projects: options.projects.clone(),
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
+        choice: choice(&options.choice),
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split).collect::<Result<_>>()?,
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),
     })
+}
+
+fn choice(options: &cli::Choice) -> Choice {
+    let dev = options.dev.then(|| "dev".to_owned());
+    Choice {
+        extras: options.extra.clone(),
+        all_extras: options.all_extras,
+        groups: options.group.iter().cloned().chain(dev).collect(),
+        relocks: false,
+    }
 }
 
 /// Architectures under the names that Python and Linux use, and those of the OCI image specification.

@@ -9,7 +9,8 @@ use super::nearest::nearest;
 use crate::error::{Failure, Result};
 
 /// The keys that `[tool.coil]` may have.
-const KEYS: [&str; 6] = ["commands", "default", "environment", "exclude", "include", "python"];
+const KEYS: [&str; 8] =
+    ["commands", "default", "environment", "exclude", "extras", "groups", "include", "python"];
 
 /// What a project says about its packing. Every part may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Settings {
     pub include: Vec<String>,
     /// Patterns of the files that are left out.
     pub exclude: Vec<String>,
+    /// The extras of the project that are packed.
+    pub extras: Vec<String>,
+    /// The dependency groups of the project that are packed.
+    pub groups: Vec<String>,
     /// Variables that are set for the app where the user has not set them.
     pub environment: BTreeMap<String, String>,
 }
@@ -38,6 +43,8 @@ impl Settings {
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "include" => settings.include = texts(value).ok_or_else(|| wrong("a list of strings"))?,
+                "extras" => settings.extras = texts(value).ok_or_else(|| wrong("a list of strings"))?,
+                "groups" => settings.groups = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "exclude" => settings.exclude = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "environment" => {
                     settings.environment = pairs(value).ok_or_else(|| wrong("a table of strings"))?;
