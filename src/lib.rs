@@ -9,6 +9,7 @@ pub mod commands;
 pub mod elf;
 pub mod error;
 pub mod find_python;
+pub mod installed;
 pub mod interpreter;
 pub mod launcher;
 pub mod layer;

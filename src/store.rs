@@ -134,14 +134,18 @@ impl Store {
         write().context(|| format!("cannot write {}", path.display()))
     }
 
+    /// The layer made from the inputs of `key`, if it is in the store.
+    pub fn stored<T: DeserializeOwned>(&self, key: Key) -> Option<StoredLayer<T>> {
+        self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob))
+    }
+
     /// The layer made from the inputs of `key`: from the store, or made now by `make`.
     pub fn layer<T, F>(&self, key: Key, level: i32, make: F) -> Result<StoredLayer<T>>
     where
         T: Serialize + DeserializeOwned,
         F: FnOnce() -> Result<Made<T>>,
     {
-        let stored = self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob));
-        if let Some(stored) = stored {
+        if let Some(stored) = self.stored(key) {
             return Ok(stored);
         }
         let Made { tree, origin, scripts, reaching, facts } = make()?;
@@ -191,7 +195,8 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
     tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
 }
 
-fn digest_of(content: &Content) -> io::Result<Digest> {
+/// The SHA-256 of a content; that of nothing for a link.
+pub fn digest_of(content: &Content) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     if let Some((_, mut reader)) = content.open()? {
         copy_into(&mut reader, &mut hasher)?;

@@ -2,6 +2,7 @@
 
 mod app;
 mod commands;
+mod installed;
 mod resolution;
 mod runtime;
 mod wheels;
@@ -40,14 +41,32 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    let project = Project::read(&words(options, output)?)?;
+    let virtualenv = installed::Source::open(options)?;
+    let otherwise = virtualenv.as_ref().map(installed::Source::name);
+    let mut project = Project::read(&Words { otherwise, ..words(options, output)? })?;
     project.notes.iter().for_each(|note| report.note(note));
-    let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
+    if let Some(virtualenv) = &virtualenv {
+        virtualenv.complete(&mut project)?;
+    }
+    let request = options.python.as_deref().or(project.python.as_deref());
+    let interpreter = match &virtualenv {
+        None => find_python::find(request)?,
+        Some(virtualenv) => virtualenv.interpreter(request)?,
+    };
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
     let runtime = runtime::layer(&packing)?;
     let python = &runtime.facts.python;
-    let resolved = resolution::resolve(&packing, &project, options)?;
-    let installed = wheels::layers(&packing, python, &resolved.wheels)?;
+    let (installed, unowned, lock) = match &virtualenv {
+        None => {
+            let resolved = resolution::resolve(&packing, &project, options)?;
+            (wheels::layers(&packing, python, &resolved.wheels)?, None, Some(resolved.lock))
+        }
+        // A lock says where each file comes from, and that a virtualenv does not know.
+        Some(virtualenv) => {
+            let layers = virtualenv.layers(&packing, python, &project, options)?;
+            (layers.distributions, layers.unowned, None)
+        }
+    };
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
 
@@ -60,6 +79,9 @@ pub fn pack(
     for wheel in installed {
         let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
+    }
+    if let Some(unowned) = unowned {
+        layers.add(LayerKind::App, ("files of no distribution", None), unowned.blob, unowned.listing);
     }
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
@@ -76,7 +98,7 @@ pub fn pack(
         commands: chosen.commands,
         default: chosen.default,
         environment,
-        lock: Some(resolved.lock),
+        lock,
     };
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
     Ok(Parts { manifest, blobs })
@@ -125,6 +147,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),
+        otherwise: None,
     })
 }
 
