@@ -55,7 +55,18 @@ fn a_floor_never_uses_a_higher_one() {
         &["pack"],
         &["bundle"],
         &["layer", "plan", "store"],
-        &["project", "resolve", "lock", "wheel", "installed", "runtime", "bytecode", "interpreter", "find_python", "elf"],
+        &[
+            "project",
+            "resolve",
+            "lock",
+            "wheel",
+            "installed",
+            "runtime",
+            "bytecode",
+            "interpreter",
+            "find_python",
+            "elf",
+        ],
         &["tree", "error"],
     ];
     for (height, floor) in floors.iter().enumerate() {

@@ -91,9 +91,8 @@ impl Distribution {
         let source = direct_url.as_ref().and_then(DirectUrl::editable).transpose()?;
         let entry_points = EntryPoints::parse(&file("entry_points.txt")?.unwrap_or_default())
             .map_err(|why| refuse(format!("its entry_points.txt {why}")))?;
-        let claims = file("RECORD")?.ok_or_else(|| {
-            refuse("it has no RECORD, so that nobody knows which files are its own".into())
-        })?;
+        let claims = file("RECORD")?
+            .ok_or_else(|| refuse("it has no RECORD, so that nobody knows which files are its own".into()))?;
         let claims = record::parse(&claims).map_err(|why| refuse(format!("its RECORD {why}")))?;
         let mut distribution = Distribution {
             metadata,
@@ -120,7 +119,8 @@ impl Distribution {
 
     /// Takes what is at a place, unless it is byte code.
     pub fn take(&mut self, place: Where, recorded: &str, claim: Claim) {
-        if recorded.ends_with(".pyc") && recorded.contains("__pycache__/") {
+        // virtualenv lists the directories as well.
+        if recorded.split('/').any(|part| part == "__pycache__") {
             return;
         }
         match place {

@@ -88,7 +88,7 @@ impl Reading<'_> {
             return self.assembly.add_link(path.clone(), target);
         }
         let algorithm = claim.hash.as_ref().map_or(Algorithm::Sha256, |hash| hash.algorithm);
-        let (mut content, executable) = match spill(file, algorithm) {
+        let (mut content, mut executable) = match spill(file, algorithm) {
             Ok(Some(read)) => read,
             Ok(None) => {
                 self.missing.push(path.clone());
@@ -110,6 +110,8 @@ impl Reading<'_> {
             }
             if content.length < IN_MEMORY as u64 {
                 let bytes = content.content.read().context(unreadable)?;
+                // pip leaves a script as it was in the wheel, where the bit may be missing.
+                executable |= bytes.starts_with(b"#!");
                 if let Some(general) = general(&bytes, &self.venv.names) {
                     content = spilled(&general).context(unreadable)?;
                 }

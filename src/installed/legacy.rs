@@ -25,7 +25,8 @@ pub fn read(
     let list = list.ok().flatten().ok_or_else(|| {
         refuse("it has no list of its files (installed-files.txt), as old installers left it out".into())
     })?;
-    let metadata = read_if_there(&place.join("PKG-INFO"))?.ok_or_else(|| refuse("it has no PKG-INFO".into()))?;
+    let metadata =
+        read_if_there(&place.join("PKG-INFO"))?.ok_or_else(|| refuse("it has no PKG-INFO".into()))?;
     let metadata = Metadata::parse(&metadata).map_err(|why| refuse(format!("its PKG-INFO {why}")))?;
     let entry_points = read_if_there(&place.join("entry_points.txt"))?.unwrap_or_default();
     let entry_points =

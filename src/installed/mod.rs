@@ -23,5 +23,3 @@ pub use self::distribution::Distribution;
 pub use self::files::{Contents, read};
 pub use self::survey::{Editable, Survey};
 pub use self::virtualenv::Virtualenv;
-
-

@@ -48,8 +48,10 @@ mod tests {
         let site = root.join("venv/site-packages");
         std::fs::create_dir_all(site.join("inner")).unwrap();
         std::fs::create_dir_all(root.join("source")).unwrap();
-        let text =
-            format!("# x\n\nimport os; print(1)\ninner\n../../source\n{}/source\n/nowhere/x\n", root.display());
+        let text = format!(
+            "# x\n\nimport os; print(1)\ninner\n../../source\n{}/source\n/nowhere/x\n",
+            root.display()
+        );
         let leads = leads(&text, &site, &[root.join("venv")]);
         assert_eq!(leads.inside, 2);
         assert_eq!(leads.outside, vec![root.join("source"); 2]);

@@ -63,7 +63,8 @@ impl Survey {
     /// What the distribution with this name is and its version, if it is installed.
     pub fn version_of(&self, name: &str) -> Option<Option<&str>> {
         let wanted = normal_name(name);
-        let installed = self.distributions.iter().map(|one| (&one.metadata.name, Some(&one.metadata.version)));
+        let installed =
+            self.distributions.iter().map(|one| (&one.metadata.name, Some(&one.metadata.version)));
         let editable = self.editables.iter().map(|one| (&one.name, one.version.as_ref()));
         let mut all = installed.chain(editable);
         all.find(|(name, _)| normal_name(name) == wanted).map(|(_, version)| version.map(String::as_str))
@@ -91,7 +92,8 @@ impl Surveying<'_> {
         for name in names_in(site_packages)? {
             let path = site_packages.join(&name);
             if name.starts_with('~') {
-                self.left_out.push(format!("{} is what an installation that broke off has left", path.display()));
+                self.left_out
+                    .push(format!("{} is what an installation that broke off has left", path.display()));
             } else if name.ends_with(".dist-info") && path.is_dir() {
                 match Distribution::read(self.venv, site_packages, &name, &self.library)? {
                     Found::Distribution(distribution) => self.add(*distribution)?,
@@ -166,8 +168,12 @@ impl Surveying<'_> {
     }
 
     fn finish(mut self) -> Result<Survey> {
-        if let Some((name, _)) = self.editables.iter().find(|(name, _)| self.distributions.contains_key(*name)) {
-            return Err(self.twice(&self.distributions[name].directory, &format!("a link to the sources of {name}")));
+        if let Some((name, _)) =
+            self.editables.iter().find(|(name, _)| self.distributions.contains_key(*name))
+        {
+            return Err(
+                self.twice(&self.distributions[name].directory, &format!("a link to the sources of {name}"))
+            );
         }
         let files = self.distributions.values().flat_map(|one| one.files.values());
         let mut rest = Rest::new(files.map(|installed| installed.file.as_path()), &self.known);
@@ -212,7 +218,8 @@ impl Surveying<'_> {
             if leads.inside > 0 && leads.outside.is_empty() {
                 kept.push(one);
             } else if let Some(nowhere) = leads.nowhere.first() {
-                let message = format!("{} leads to {}, which is not there", one.file.display(), nowhere.display());
+                let message =
+                    format!("{} leads to {}, which is not there", one.file.display(), nowhere.display());
                 self.left_out.push(message);
             }
         }

@@ -34,7 +34,8 @@ impl Virtualenv {
                 .hint("make one with `python -m venv` or `uv venv`, and install the app into it")
         })?;
         let settings = settings(&root, &shown)?;
-        let value = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let value =
+            |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         if value("include-system-site-packages").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Err(Failure::new(format!(
                 "{shown} lets in what is installed outside of it (include-system-site-packages in its \
@@ -54,9 +55,8 @@ impl Virtualenv {
     /// directory it is in where it is called as they all are.
     pub fn name(&self) -> String {
         let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
-        let own = name(&self.root).filter(|name| {
-            !name.starts_with('.') && !matches!(name.as_str(), "venv" | "env" | "virtualenv")
-        });
+        let own = name(&self.root)
+            .filter(|name| !name.starts_with('.') && !matches!(name.as_str(), "venv" | "env" | "virtualenv"));
         own.or_else(|| name(self.root.parent()?)).unwrap_or_else(|| "app".to_owned())
     }
 }
@@ -90,7 +90,8 @@ fn settings(root: &Path, shown: &str) -> Result<Vec<(String, String)>> {
 }
 
 fn interpreter(root: &Path, shown: &str) -> Result<Interpreter> {
-    let again = "make the virtualenv anew: its interpreter was removed, or the virtualenv was copied from elsewhere";
+    let again =
+        "make the virtualenv anew: its interpreter was removed, or the virtualenv was copied from elsewhere";
     let candidates = ["bin/python", "bin/python3"].map(|name| root.join(name));
     let Some(python) = candidates.iter().find(|path| fs::symlink_metadata(path).is_ok()) else {
         let message = format!("{shown} is broken: there is no bin/python in it");

@@ -147,7 +147,9 @@ impl Source {
         let own: Vec<String> = layers.iter().map(|layer| normal_name(&layer.facts.name)).collect();
         for distribution in &self.survey.distributions {
             if own.contains(&normal_name(&distribution.metadata.name)) {
-                packing.report.note(&format!("{} is packed as built, not as installed", distribution.shown()));
+                packing
+                    .report
+                    .note(&format!("{} is packed as built, not as installed", distribution.shown()));
                 continue;
             }
             layers.push(self.layer(packing, python, &target, distribution, &mut complaints)?);
@@ -371,7 +373,8 @@ fn content_of(tree: &Tree) -> io::Result<Digest> {
 /// The part of a requirement that is about versions.
 fn versions(requirement: &str) -> &str {
     let rest = requirement[leading_name(requirement).len()..].trim_start();
-    let rest = rest.strip_prefix('[').and_then(|extras| extras.split_once(']')).map_or(rest, |(_, rest)| rest);
+    let rest =
+        rest.strip_prefix('[').and_then(|extras| extras.split_once(']')).map_or(rest, |(_, rest)| rest);
     let rest = rest.split(';').next().unwrap_or_default().trim();
     if rest.starts_with('@') { "" } else { rest }
 }
