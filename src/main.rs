@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         Command::Pack(pack) => commands::pack::run(&pack),
         Command::Run(run) => commands::run::run(&run),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
+        Command::Rebase(rebase) => commands::rebase::run(&rebase),
+        Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

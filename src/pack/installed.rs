@@ -75,20 +75,28 @@ impl Source {
         }
     }
 
-    /// The interpreter to pack: the virtualenv's, unless the user names a file of another of its kind.
-    pub fn interpreter(&self, request: Option<&str>) -> Result<Interpreter> {
-        let own = &self.venv.interpreter;
-        let Some(request) = request else { return Ok(own.clone()) };
-        let asked = find_python::find(Some(request))?;
-        let kind = |python: &Interpreter| (python.minor_version(), python.abi_flags.clone());
-        if kind(&asked) != kind(own) {
-            return Err(Failure::new(format!(
-                "--python {request} is Python {}, and {} was made for {}",
-                asked.full_version, self.venv.shown, own.full_version
-            ))
-            .hint("leave --python out: the interpreter of the virtualenv is packed"));
+    /// The interpreter to pack: the virtualenv's, unless the user names the file of another of its kind.
+    pub fn python(&self, request: Option<&str>) -> Result<String> {
+        if let Some(request) = request {
+            self.check(&find_python::find(Some(request))?)?;
         }
-        Ok(if request.contains('/') { asked } else { own.clone() })
+        Ok(request.filter(|request| request.contains('/')).map_or_else(|| self.executable(), str::to_owned))
+    }
+
+    /// Refuses an interpreter that what is installed was not installed for.
+    pub fn check(&self, interpreter: &Interpreter) -> Result<()> {
+        let kind = |python: &Interpreter| (python.minor_version(), python.abi_flags.clone());
+        if kind(interpreter) == kind(&self.venv.interpreter) {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "{} is Python {}, and {} was made for {}",
+            interpreter.executable.display(),
+            interpreter.full_version,
+            self.venv.shown,
+            self.venv.interpreter.full_version
+        ))
+        .hint("leave --python and --runtime out: the interpreter of the virtualenv is packed"))
     }
 
     /// Adds to the project what is installed as a link to its sources, and checks what it asks for.
@@ -110,7 +118,7 @@ impl Source {
                     "{} asks for {shown}, which is not installed in {}",
                     requirement.origin, self.venv.shown
                 ))
-                .hint(format!("install it: {} -m pip install \"{shown}\"", self.python())));
+                .hint(format!("install it: {} -m pip install \"{shown}\"", self.executable())));
             };
             let Some(version) = version else { continue };
             if specifier::fits(versions(shown), version) == Some(false) {
@@ -119,13 +127,13 @@ impl Source {
                     requirement.origin, self.venv.shown
                 );
                 return Err(Failure::new(message)
-                    .hint(format!("install what fits: {} -m pip install \"{shown}\"", self.python())));
+                    .hint(format!("install what fits: {} -m pip install \"{shown}\"", self.executable())));
             }
         }
         Ok(())
     }
 
-    fn python(&self) -> String {
+    fn executable(&self) -> String {
         self.venv.interpreter.executable.display().to_string()
     }
 
