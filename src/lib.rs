@@ -24,4 +24,5 @@ pub mod runtime;
 pub mod runtime_file;
 pub mod store;
 pub mod tree;
+pub mod unfinished;
 pub mod wheel;

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, Writing};
 use crate::layer::{self, Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::tree::{Content, Tree};
@@ -57,6 +57,9 @@ pub struct StoredLayer<T> {
     /// What else is known of it.
     pub facts: T,
 }
+
+/// What helps where the cache is full, as the end of a sentence.
+const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
 
 /// The packer's cache.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl Store {
             Ok(())
         };
         if !place.exists() {
-            keep().context(|| format!("cannot write {}", place.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         }
         Ok(digest)
     }
@@ -135,7 +138,7 @@ impl Store {
             Ok(())
         };
         if !self.has(blob) {
-            keep().context(|| format!("cannot write {}", path.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))?;
         }
         Ok(path.into())
     }
@@ -150,11 +153,14 @@ impl Store {
         let path = self.made(key);
         let write = || -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(self.root.join("made"))?;
-            serde_json::to_writer(io::BufWriter::new(&mut file), value)?;
+            let mut writer = io::BufWriter::new(&mut file);
+            serde_json::to_writer(&mut writer, value)?;
+            writer.flush()?;
+            drop(writer);
             file.persist(&path)?;
             Ok(())
         };
-        write().context(|| format!("cannot write {}", path.display()))
+        write().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))
     }
 
     /// The layer made from the inputs of `key`, if it is in the store.
@@ -172,15 +178,18 @@ impl Store {
             return Ok(stored);
         }
         let Made { tree, origin, scripts, reaching, facts } = make()?;
-        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
-            .context(|| format!("cannot write to {}", self.root.display()))?;
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs")).writing(
+            &self.root,
+            ELSEWHERE,
+            || "cannot write to the cache".to_owned(),
+        )?;
         let blob = layer::write(&tree, level, &mut file)
             .and_then(|blob| file.flush().map(|()| blob))
-            .context(|| format!("cannot make a layer of {origin}"))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
         let place = self.blob(&blob.digest);
         file.persist(&place)
             .map_err(|error| error.error)
-            .context(|| format!("cannot write {}", place.display()))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let stored = StoredLayer { blob, listing: Listing { origin, files, scripts, reaching }, facts };
         self.put(key, &stored)?;

@@ -11,13 +11,13 @@ use coil_bootstrap::format::path::TreePath;
 use super::distribution::{Distribution, Installed};
 use super::first_line::general;
 use super::virtualenv::Virtualenv;
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, Writing};
 use crate::tree::Tree;
 use crate::wheel::assembly::Assembly;
 use crate::wheel::entry_points::EntryPoints;
 use crate::wheel::layout::Layout;
 use crate::wheel::record::Algorithm;
-use crate::wheel::spill::{IN_MEMORY, Spill, Spilled};
+use crate::wheel::spill::{ELSEWHERE, IN_MEMORY, Spill, Spilled};
 use crate::wheel::{Target, scripts};
 
 /// What the files of a distribution became, and what was found out on the way.
@@ -94,7 +94,7 @@ impl Reading<'_> {
                 self.missing.push(path.clone());
                 return Ok(());
             }
-            Err(error) => return Err(error).context(unreadable),
+            Err(error) => return Err(error).writing(&std::env::temp_dir(), ELSEWHERE, unreadable),
         };
         let place = self
             .layout

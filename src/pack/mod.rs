@@ -25,8 +25,10 @@ use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
 use crate::report::Report;
+use crate::resolve::includes::refuse_cycles;
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer};
+use crate::wheel::Target;
 
 /// Everything a bundle is made of.
 pub struct Parts {
@@ -59,6 +61,9 @@ pub fn pack(
     let python = &runtime.facts.python;
     let (installed, unowned, lock) = match &virtualenv {
         None => {
+            refuse_cycles(&project.requirement_files)?;
+            let target = Target::of(&interpreter)?;
+            project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
             let resolved = resolution::resolve(&packing, &project, options)?;
             (wheels::layers(&packing, python, &resolved.wheels)?, None, Some(resolved.lock))
         }

@@ -9,6 +9,7 @@ mod build_environment;
 mod build_memory;
 mod complaint;
 mod fetch;
+pub mod includes;
 mod key;
 mod pin;
 mod pip;
