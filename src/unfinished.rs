@@ -102,6 +102,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut file = Unfinished::new(directory.path()).unwrap();
         file.file().write_all(b"half").unwrap();
+        if matches!(file, Unfinished::Unnamed(_)) {
+            assert!(names(directory.path()).is_empty(), "a death by signal would leave nothing either");
+        }
         drop(file);
         assert!(names(directory.path()).is_empty());
         assert!(Unfinished::new(&directory.path().join("missing")).is_err());
