@@ -156,13 +156,18 @@ pub struct Project {
     /// The app's name [default: the project's].
     #[arg(long)]
     pub name: Option<String>,
-    /// The Python to pack: an interpreter, a version such as 3.12, or a directory
+    /// The Python to pack: an interpreter, a version such as 3.12, a directory, or an archive such as
+    /// python-build-standalone's
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
+    /// The C library the app runs with: the newer one of the host's and the carried one, always the
+    /// carried one, or always the host's.
+    #[arg(long, value_enum, default_value_t = Libc::Auto)]
+    pub libc: Libc,
     /// How hard to compress, from 1 (fast) to 22 (small).
     #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
           value_parser = clap::value_parser!(i32).range(1..=22))]
@@ -194,6 +199,17 @@ pub struct Index {
     /// The tool that resolves [default: uv where it is installed, else pip].
     #[arg(long, env = "COIL_RESOLVER")]
     pub resolver: Option<Resolver>,
+}
+
+/// Which C library an app runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Libc {
+    /// The newer one.
+    Auto,
+    /// The carried one.
+    Bundled,
+    /// The host's.
+    Host,
 }
 
 /// The tools that can resolve.

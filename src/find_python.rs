@@ -1,26 +1,29 @@
 //! Finds the interpreter that the user means, among those that are on this machine.
 //!
-//! Nothing is downloaded and no file is written: what is found is asked what it is, and that is all.
+//! What is found is asked what it is, and that is all. A version that is not there is fetched by uv, where that is
+//! installed and may do it; nothing else is downloaded, and no file is written here.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::error::{Failure, Result};
-use crate::interpreter::Interpreter;
+use crate::error::{Context, Failure, Result};
+use crate::interpreter::{Interpreter, SUPPORTED};
+use crate::report::Report;
 
 /// Finds the interpreter for `--python`'s value, or for none.
 ///
 /// Without one: the active virtualenv's (`VIRTUAL_ENV`, `CONDA_PREFIX`), else `python3` on PATH. A value is
 /// the path of an interpreter, a directory with `bin/python3`, or a version (`3.12`, `3.12.1`, `python3.12`): then
-/// PATH, pyenv's versions and those uv knows are looked through. The failure lists what was looked at.
-pub fn find(request: Option<&str>) -> Result<Interpreter> {
+/// PATH, pyenv's versions and those uv knows are looked through, and uv is asked to fetch it. The failure lists what
+/// was looked at.
+pub fn find(request: Option<&str>, report: &Report) -> Result<Interpreter> {
     let machine = Machine::of_environment();
     match request {
         None => machine.default_interpreter(),
         Some(text) if Path::new(text).is_dir() => in_directory(Path::new(text)),
         Some(text) => match Version::parse(text) {
-            Some(version) => machine.interpreter_of_version(version, text),
+            Some(version) => machine.interpreter_of_version(version, text, report),
             None => machine.named(text),
         },
     }
@@ -82,7 +85,7 @@ impl Machine {
         }
     }
 
-    fn interpreter_of_version(&self, version: Version, text: &str) -> Result<Interpreter> {
+    fn interpreter_of_version(&self, version: Version, text: &str, report: &Report) -> Result<Interpreter> {
         let mut looked = Vec::new();
         let mut fault = None;
         for place in [Machine::version_on_path, Machine::version_of_pyenv, Machine::version_of_uv] {
@@ -95,6 +98,14 @@ impl Machine {
                     Err(failure) if fault.is_none() && starts(&file) => fault = Some(failure),
                     Err(_) => {}
                 }
+            }
+        }
+        // What is there and cannot be packed is not passed over in silence.
+        if fault.is_none() && SUPPORTED.contains(&version.1) {
+            match self.fetch_with_uv(version, report) {
+                Ok(Some(interpreter)) => return Ok(interpreter),
+                Ok(None) => {}
+                Err(failure) => fault = Some(failure),
             }
         }
         let failure =
@@ -138,18 +149,34 @@ impl Machine {
         found.into_iter().rev().map(|(_, file)| file).filter(|file| file.is_file()).collect()
     }
 
+    fn uv(&self) -> Option<PathBuf> {
+        self.on_path("uv").find(|file| starts(file))
+    }
+
+    /// What uv installs for this version; `None` where there is no uv.
+    fn fetch_with_uv(&self, version: Version, report: &Report) -> Result<Option<Interpreter>> {
+        let Some(uv) = self.uv() else { return Ok(None) };
+        report.doing(&format!("fetching CPython {version} with uv"));
+        let words = ["python", "install", "--no-bin", "--no-progress", "--color", "never"];
+        let output = Command::new(uv).args(words).arg(version.to_string()).stdin(Stdio::null()).output();
+        let output = output.context(|| "uv cannot be started".into())?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace("error: ", "");
+            return Err(Failure::new(format!("uv cannot install it: {said}")));
+        }
+        let found = self.version_of_uv(version, &mut Vec::new());
+        let interpreter = found.first().map(|file| Interpreter::probe(file)).transpose()?;
+        if let Some(interpreter) = &interpreter {
+            report.done(&format!("fetched CPython {} with uv", interpreter.full_version));
+        }
+        Ok(interpreter)
+    }
+
     fn version_of_uv(&self, version: Version, looked: &mut Vec<String>) -> Vec<PathBuf> {
-        let Some(uv) = self.on_path("uv").find(|file| starts(file)) else { return Vec::new() };
+        let Some(uv) = self.uv() else { return Vec::new() };
         looked.push("uv's interpreters".to_owned());
         let mut command = Command::new(uv);
-        command.args([
-            "python",
-            "find",
-            "--quiet",
-            "--offline",
-            "--no-python-downloads",
-            &version.to_string(),
-        ]);
+        command.args(["python", "find", "--offline", "--no-python-downloads", &version.to_string()]);
         let Ok(output) = command.stdin(Stdio::null()).stderr(Stdio::null()).output() else {
             return Vec::new();
         };
@@ -240,7 +267,8 @@ mod tests {
     #[test]
     fn a_version_that_is_nowhere_is_answered_with_where_was_looked() {
         let machine = Machine { path: Vec::new(), virtualenvs: Vec::new(), pyenv: None };
-        let failure = machine.interpreter_of_version(Version(3, 12, None), "3.12").unwrap_err();
+        let report = Report::new(crate::report::Loudness::Quiet);
+        let failure = machine.interpreter_of_version(Version(3, 12, None), "3.12", &report).unwrap_err();
         assert_eq!(
             failure.to_string(),
             "there is no Python 3.12 here; looked at python3.12 and python3 on PATH"

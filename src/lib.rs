@@ -17,6 +17,7 @@ pub mod lock;
 pub mod pack;
 pub mod plan;
 pub mod project;
+pub mod python_archive;
 pub mod rebase;
 pub mod report;
 pub mod resolve;

@@ -6,6 +6,7 @@
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
+//! ROOT/pack/pythons/HEX/     a Python that came as an archive, named by its digest
 //! ROOT/pack/work/            directories for the tools that resolve and build
 //! ```
 //!
@@ -71,7 +72,7 @@ impl Store {
     /// Opens the store below the cache directory `cache`, creating it where it is missing.
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("pack");
-        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "work"] {
+        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "pythons", "work"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| {
                 Failure::new(format!("cannot create the cache {}", directory.display()))
@@ -95,6 +96,11 @@ impl Store {
     /// A cache, as the launcher keeps one, for runtimes that are run here.
     pub fn runtimes(&self) -> PathBuf {
         self.root.join("runtimes")
+    }
+
+    /// Where the Python in the archive with this digest is unpacked, if it is there.
+    pub fn python(&self, archive: &Digest) -> PathBuf {
+        self.root.join("pythons").join(archive.hex())
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.

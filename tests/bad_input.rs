@@ -101,7 +101,7 @@ fn a_directory_that_cannot_be_read_is_named() {
         return skip("root can read every directory");
     }
     let bench = Bench::new().file("src/main.py", "").file("src/inner/x.py", "");
-    fs::set_permissions(bench.path("src/inner"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("src/inner"), fs::Permissions::from_mode(0o000)).unwrap();
     refuse(&bench, &["src"], &["src/inner cannot be read", "Permission denied"]);
     fs::set_permissions(bench.path("src/inner"), fs::Permissions::from_mode(0o755)).unwrap();
 }

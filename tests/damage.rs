@@ -16,8 +16,8 @@ use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::error::Error;
 use coil_bootstrap::first_start::prepare;
 use coil_bootstrap::format::manifest::{
-    Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA, Slot,
-    Source,
+    CLibraryRule, Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python,
+    SCHEMA, Slot, Source,
 };
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::host::Host;
@@ -86,7 +86,7 @@ impl Fixture {
     fn first_start(&self) -> Result<PathBuf, Error> {
         let candidate = Candidate { root: self.cache(), needs: None };
         let uid = fs::metadata(self.directory.path()).unwrap().uid();
-        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate] };
+        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None };
         prepare(&Bundle::open(&self.path())?, &host, false)
     }
 
@@ -140,7 +140,8 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             libc: "glibc-2.36".into(),
             executable: path("python/bin/python3.12"),
             loader: path("python/libc/ld.so"),
-            search_path: vec![path("python/lib")],
+            search_path: ["python/lib", "python/libgcc", "python/libc"].map(path),
+            libstdcxx: None,
             loader_slot: Slot { offset: 100, size: 4096 },
             search_path_slot: Slot { offset: 5000, size: 12288 },
             site_packages: path("lib/python3.12/site-packages"),
@@ -148,6 +149,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
         layers,
         commands: [("main".into(), Command { script: path("app/main.py"), args: vec![] })].into(),
         default: Some("main".into()),
+        c_library: CLibraryRule::Bundled,
         environment: Environment {
             links: [(path("app"), Source { layer: 1, path: path("app") })].into(),
             ..Environment::default()

@@ -10,6 +10,7 @@ use coil::find_python::find;
 use coil::interpreter::Interpreter;
 use coil::project::requirement::Requirement;
 use coil::project::{Build, Project, Words};
+use coil::report::{Loudness, Report};
 use coil::resolve::build::{Workshop, build_wheel};
 use coil::resolve::{Built, Options, Request, Resolution, Resolver, resolve};
 use coil_bootstrap::format::digest::Digest;
@@ -42,7 +43,7 @@ impl Kit {
         for name in ["links", "project/backend", "cache", "scratch"] {
             std::fs::create_dir_all(directory.path().join(name)).unwrap();
         }
-        Kit { directory, interpreter: find(None).unwrap() }
+        Kit { directory, interpreter: find(None, &Report::new(Loudness::Quiet)).unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {

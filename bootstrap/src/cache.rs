@@ -1,8 +1,8 @@
 //! The cache: where layers and environments live on the machine that runs a bundle.
 //!
 //! ```text
-//! ROOT/layers/HEX/     an unpacked layer, named by its digest
-//! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest
+//! ROOT/layers/HEX/     an unpacked layer, named by its digest; HEX-host for a runtime that uses the host's libc
+//! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/lock            held while unpacking, so that many first starts unpack once
 //! ```
@@ -22,9 +22,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::StatVfsMountFlags;
 
+use crate::c_library::Choice;
 use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Layer, LayerKind, Manifest};
 
 /// How long a start waits for another to finish unpacking before it does the work itself. A process
 /// that was stopped, not killed, keeps its lock.
@@ -47,6 +48,7 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
+    libc: Choice,
 }
 
 /// The candidates for user `uid`, best first, judged by environment variables alone.
@@ -74,8 +76,8 @@ pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<C
 
 impl Candidate {
     /// The environment's directory, if this candidate became the cache.
-    pub fn environment(&self, digest: &Digest) -> PathBuf {
-        self.root.join("envs").join(digest.hex())
+    pub fn environment(&self, digest: &Digest, libc: Choice) -> PathBuf {
+        self.root.join("envs").join(digest.hex() + libc.suffix())
     }
 
     /// Why `uid` must not use what is in this directory; `None` where it may.
@@ -93,7 +95,7 @@ impl Candidate {
     }
 
     /// Makes this candidate the cache, creating it where it is missing; the error says why it cannot be.
-    pub fn prepare(&self, uid: u32, manifest: &Manifest) -> Result<Cache, String> {
+    pub fn prepare(&self, uid: u32, manifest: &Manifest, libc: Choice) -> Result<Cache, String> {
         self.check_name(manifest)?;
         if let Some(needs) = &self.needs
             && !needs.is_dir()
@@ -105,13 +107,13 @@ impl Candidate {
         if let Some(why) = self.distrust(uid) {
             return Err(why);
         }
-        self.check_file_system(manifest)?;
+        self.check_file_system(manifest, libc)?;
         for name in ["layers", "envs", "tmp"] {
             let path = self.root.join(name);
             fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| reason(&error))?;
         }
         let root = fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
-        Ok(Cache { root })
+        Ok(Cache { root, libc })
     }
 
     /// The path goes into a search path, a PT_INTERP and a `pyvenv.cfg`: not every path can.
@@ -127,15 +129,16 @@ impl Candidate {
         if std::str::from_utf8(bytes).is_err() {
             return Err("a cache's path must be valid UTF-8".into());
         }
-        // "/layers/", 64 digits and "/" before the path of the loader, and a final NUL.
-        let loader = bytes.len() + 74 + manifest.python.loader.len();
+        // "/layers/", 64 digits, the choice of a C library and "/" before the path of the loader, and a final NUL.
+        let loader =
+            bytes.len() + 74 + Choice::HostWithCompiler.suffix().len() + manifest.python.loader.len();
         if loader as u64 > manifest.python.loader_slot.size {
             return Err("its path is too long".into());
         }
         Ok(())
     }
 
-    fn check_file_system(&self, manifest: &Manifest) -> Result<(), String> {
+    fn check_file_system(&self, manifest: &Manifest, libc: Choice) -> Result<(), String> {
         let Ok(system) = rustix::fs::statvfs(&self.root) else { return Ok(()) };
         if system.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err("it is on a read-only file system".into());
@@ -144,8 +147,8 @@ impl Candidate {
             return Err("programs cannot be executed there (it is mounted noexec)".into());
         }
         let layers = self.root.join("layers");
-        let there = |hex: String| fs::symlink_metadata(layers.join(hex)).is_ok();
-        let missing = manifest.layers.iter().filter(|layer| !there(layer.digest.hex()));
+        let there = |layer: &Layer| fs::symlink_metadata(layers.join(directory(layer, libc))).is_ok();
+        let missing = manifest.layers.iter().filter(|layer| !there(layer));
         let needed: u64 = missing.map(|layer| layer.unpacked_size).sum();
         let room = system.f_bavail.saturating_mul(system.f_frsize);
         // Some file systems do not say (0 blocks in all); then writing has to find out.
@@ -162,14 +165,24 @@ impl Cache {
         &self.root
     }
 
-    /// Where the layer with this digest is, once it has been unpacked.
-    pub fn layer(&self, digest: &Digest) -> PathBuf {
-        self.root.join("layers").join(digest.hex())
+    /// Where this layer is, once it has been unpacked.
+    pub fn layer(&self, layer: &Layer) -> PathBuf {
+        self.root.join("layers").join(self.directory(layer))
+    }
+
+    /// The name of this layer's directory.
+    pub fn directory(&self, layer: &Layer) -> String {
+        directory(layer, self.libc)
     }
 
     /// Where the environment of the manifest with this digest is, once it has been assembled.
     pub fn environment(&self, digest: &Digest) -> PathBuf {
-        self.root.join("envs").join(digest.hex())
+        self.root.join("envs").join(digest.hex() + self.libc.suffix())
+    }
+
+    /// The C library that runtimes and environments of this cache are settled for.
+    pub fn libc(&self) -> Choice {
+        self.libc
     }
 
     /// Waits until nobody else unpacks here. `None` after a while, or where locks cannot be had: then
@@ -244,6 +257,12 @@ impl Cache {
             Err(error) => Err(Error::at("create", place)(error)),
         }
     }
+}
+
+/// The name of a layer's directory: a runtime is settled for a C library.
+fn directory(layer: &Layer, libc: Choice) -> String {
+    let suffix = if layer.kind == LayerKind::Runtime { libc.suffix() } else { "" };
+    layer.digest.hex() + suffix
 }
 
 fn is_old(directory: &File) -> bool {

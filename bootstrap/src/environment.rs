@@ -8,10 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::c_library::{Choice, HOST_LOADER, host_directories};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;
-use crate::format::manifest::{Manifest, Python, Slot, Source, is_command_name};
+use crate::format::manifest::{Manifest, Slot, Source, is_command_name};
 use crate::format::path::TreePath;
 use crate::record::{Command, Record};
 
@@ -33,6 +34,8 @@ pub struct Assembly<'a> {
     pub manifest: &'a Manifest,
     /// Its name: the manifest's digest.
     pub digest: Digest,
+    /// The host it is for, as the launch record has it.
+    pub host: &'a str,
 }
 
 impl Assembly<'_> {
@@ -62,9 +65,11 @@ impl Assembly<'_> {
             make_link(Path::new("../bin/python"), &target.join("run").join(command.name))?;
         }
         let variables = plan.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
-        let layers: Vec<String> = self.manifest.layers.iter().map(|layer| layer.digest.hex()).collect();
+        let layers: Vec<String> =
+            self.manifest.layers.iter().map(|layer| self.cache.directory(layer)).collect();
         let record = Record {
             environment: &place,
+            host: self.host,
             default: self.manifest.default.as_deref(),
             layers: layers.iter().map(String::as_str).collect(),
             commands,
@@ -77,7 +82,7 @@ impl Assembly<'_> {
     fn link_target(&self, path: &str, source: &Source) -> PathBuf {
         let layer = &self.manifest.layers[source.layer];
         let up = "../".repeat(path.split('/').count() + 1);
-        PathBuf::from(format!("{up}layers/{}/{}", layer.digest.hex(), source.path))
+        PathBuf::from(format!("{up}layers/{}/{}", self.cache.directory(layer), source.path))
     }
 
     fn link_interpreter(&self, target: &Path) -> Result<()> {
@@ -94,7 +99,7 @@ impl Assembly<'_> {
 
     /// `pyvenv.cfg` makes it a virtualenv (PEP 405).
     fn write_configuration(&self, target: &Path) -> Result<()> {
-        let home = self.cache.layer(&self.manifest.layers[0].digest);
+        let home = self.cache.layer(&self.manifest.layers[0]);
         let home = self.manifest.python.executable.parent().map_or(home.clone(), |bin| home.join(bin));
         let mut text = b"home = ".to_vec();
         text.extend(home.as_os_str().as_bytes());
@@ -106,7 +111,7 @@ impl Assembly<'_> {
 
     /// Copies a script, naming the environment's interpreter in its first line.
     fn write_script(&self, source: &Source, place: &Path, target: &Path) -> Result<()> {
-        let path = self.cache.layer(&self.manifest.layers[source.layer].digest).join(&source.path);
+        let path = self.cache.layer(&self.manifest.layers[source.layer]).join(&source.path);
         let script = fs::read(&path).map_err(Error::at("read", &path))?;
         let body = script.strip_prefix(SHEBANG).unwrap_or(&script);
         let interpreter = place.join("bin/python");
@@ -154,10 +159,11 @@ fn commands(manifest: &Manifest) -> Vec<Command<'_>> {
     commands
 }
 
-/// Whether there is an environment at `place` that this launcher can start.
-pub fn is_usable(place: &Path) -> bool {
+/// Whether there is an environment at `place` that this launcher can start, made for this host.
+pub fn is_usable(place: &Path, host: &str) -> bool {
     fs::read(place.join(RECORD)).is_ok_and(|bytes| {
-        Record::parse(&bytes).is_some_and(|record| record.environment == place && is_whole(&record))
+        Record::parse(&bytes)
+            .is_some_and(|record| record.environment == place && record.host == host && is_whole(&record))
     })
 }
 
@@ -170,11 +176,12 @@ pub fn is_whole(record: &Record) -> bool {
 
 /// Writes the absolute paths of this machine into the interpreter that lies unpacked in `layer` and
 /// will stand at `place`.
-pub fn settle_runtime(python: &Python, layer: &Path, place: &Path) -> Result<()> {
+pub fn settle_runtime(manifest: &Manifest, libc: Choice, layer: &Path, place: &Path) -> Result<()> {
+    let python = &manifest.python;
     let path = layer.join(&python.executable);
     let file = OpenOptions::new().write(true).open(&path).map_err(Error::at("open", &path))?;
     let length = file.metadata().map_err(Error::at("read", &path))?.len();
-    let (loader, search_path) = paths(python, place);
+    let (loader, search_path) = paths(manifest, libc, place);
     for (slot, text) in [(python.loader_slot, loader), (python.search_path_slot, search_path)] {
         let fits = (text.len() as u64) < slot.size && slot.offset + slot.size <= length;
         if !fits {
@@ -189,8 +196,9 @@ pub fn settle_runtime(python: &Python, layer: &Path, place: &Path) -> Result<()>
 }
 
 /// Whether the runtime at `place` was settled for that place: not one that was moved or copied there.
-pub fn is_settled(python: &Python, place: &Path) -> bool {
-    let (loader, search_path) = paths(python, place);
+pub fn is_settled(manifest: &Manifest, libc: Choice, place: &Path) -> bool {
+    let python = &manifest.python;
+    let (loader, search_path) = paths(manifest, libc, place);
     let Ok(file) = File::open(place.join(&python.executable)) else { return false };
     let holds = |slot: Slot, text: Vec<u8>| {
         let mut bytes = vec![0; text.len() + 1];
@@ -199,10 +207,24 @@ pub fn is_settled(python: &Python, place: &Path) -> bool {
     holds(python.loader_slot, loader) && holds(python.search_path_slot, search_path)
 }
 
-fn paths(python: &Python, place: &Path) -> (Vec<u8>, Vec<u8>) {
-    let bytes = |path: &TreePath| place.join(path).as_os_str().as_bytes().to_vec();
-    let search_path: Vec<_> = python.search_path.iter().map(bytes).collect();
-    (bytes(&python.loader), search_path.join(&b':'))
+/// The loader, and the search path, of the runtime at `place`.
+fn paths(manifest: &Manifest, libc: Choice, place: &Path) -> (Vec<u8>, Vec<u8>) {
+    let python = &manifest.python;
+    let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+    let own = place.join(&python.loader);
+    let loader = if libc.is_host() { Path::new(HOST_LOADER) } else { &own };
+    let carried = match libc {
+        Choice::HostWithCompiler => 1,
+        Choice::Host => 2,
+        Choice::Carried => 3,
+    };
+    let mut search_path: Vec<_> =
+        python.search_path.iter().take(carried).map(|path| bytes(&place.join(path))).collect();
+    if libc.is_host() {
+        // They would be searched in any case, but after LD_LIBRARY_PATH.
+        search_path.extend(host_directories().iter().map(|path| bytes(path)));
+    }
+    (bytes(loader), search_path.join(&b':'))
 }
 
 /// Directories of the environment, each made once.

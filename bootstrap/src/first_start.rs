@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 
 use crate::bundle::Bundle;
+use crate::c_library::{self, Choice};
 use crate::cache::{Cache, OpenUmask, Workspace};
 use crate::environment::{self, Assembly};
 use crate::error::{Error, Result};
-use crate::format::digest::Digest;
-use crate::format::manifest::{Layer, Manifest};
+use crate::format::manifest::{Layer, LayerKind, Manifest};
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::unpack::unpack;
@@ -20,10 +20,14 @@ use crate::unpack::unpack;
 /// With `repair` an environment that is there already is made again: the caller has found it broken.
 pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let _umask = OpenUmask::new();
-    let cache = choose_cache(bundle.manifest(), host)?;
+    let manifest = bundle.manifest();
+    let order = host.order()?;
+    let libc = c_library::choose(manifest, order)?;
+    let made_for = c_library::made_for(manifest, order);
+    let cache = choose_cache(manifest, host, libc)?;
     let _lock = cache.lock();
     let place = cache.environment(&bundle.digest());
-    if !repair && environment::is_usable(&place) {
+    if !repair && environment::is_usable(&place, &made_for) {
         // Somebody else was first while we waited.
         return Ok(place);
     }
@@ -31,15 +35,15 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let workspace = cache.workspace()?;
     unpack_missing(bundle, &cache, &workspace)?;
     let made = workspace.directory("environment")?;
-    Assembly { cache: &cache, manifest: bundle.manifest(), digest: bundle.digest() }.assemble(&made)?;
-    cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place))?;
+    Assembly { cache: &cache, manifest, digest: bundle.digest(), host: &made_for }.assemble(&made)?;
+    cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place, &made_for))?;
     Ok(place)
 }
 
-fn choose_cache(manifest: &Manifest, host: &Host) -> Result<Cache> {
+fn choose_cache(manifest: &Manifest, host: &Host, libc: Choice) -> Result<Cache> {
     let mut passed_over = Vec::new();
     for candidate in &host.candidates {
-        match candidate.prepare(host.uid, manifest) {
+        match candidate.prepare(host.uid, manifest, libc) {
             Ok(cache) => return Ok(cache),
             Err(why) => passed_over.push((candidate.root.clone(), why)),
         }
@@ -60,9 +64,9 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
     let progress = Progress::new(&manifest.name, total);
     unpack(bundle, &wanted, &|done| progress.show(done))?;
     for (layer, made) in &wanted {
-        let place = cache.layer(&layer.digest);
-        if is_runtime(manifest, &layer.digest) {
-            environment::settle_runtime(&manifest.python, made, &place)?;
+        let place = cache.layer(layer);
+        if layer.kind == LayerKind::Runtime {
+            environment::settle_runtime(manifest, cache.libc(), made, &place)?;
         }
         // What is there by now may be somebody else's work, just as good, and in use.
         cache.publish(made, &place, workspace, !is_ready(manifest, layer, cache))?;
@@ -71,13 +75,9 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
 }
 
 fn is_ready(manifest: &Manifest, layer: &Layer, cache: &Cache) -> bool {
-    let place = cache.layer(&layer.digest);
-    if is_runtime(manifest, &layer.digest) {
-        return environment::is_settled(&manifest.python, &place);
+    let place = cache.layer(layer);
+    match layer.kind {
+        LayerKind::Runtime => environment::is_settled(manifest, cache.libc(), &place),
+        _ => place.is_dir(),
     }
-    place.is_dir()
-}
-
-fn is_runtime(manifest: &Manifest, digest: &Digest) -> bool {
-    manifest.layers.first().is_some_and(|runtime| runtime.digest == *digest)
 }

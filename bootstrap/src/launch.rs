@@ -14,6 +14,7 @@ use std::ptr;
 
 use crate::builtins::{self, Builtin};
 use crate::bundle::Bundle;
+use crate::c_library::{self, Order};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::first_start;
@@ -73,16 +74,19 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     {
         return builtins::run(*builtin, &open_bundle(host, digest)?, host);
     }
+    let order = host.order()?;
     let mut broken = false;
-    if let Some(bytes) = find_record(host, &digest)
-        && let Some(record) = Record::parse(&bytes)
-        && environment::is_whole(&record)
-    {
+    for bytes in records(host, &digest, order) {
+        let Some(record) = Record::parse(&bytes) else { continue };
+        if !c_library::fits(record.host, order) || !environment::is_whole(&record) {
+            continue;
+        }
         match become_app(&record, &wish, host) {
             // Part of the cache is gone: it is unpacked again.
             Error::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => broken = true,
             error => return Err(error),
         }
+        break;
     }
     let bundle = open_bundle(host, digest)?;
     let place = first_start::prepare(&bundle, host, broken)?;
@@ -108,12 +112,15 @@ fn wish(host: &Host) -> Result<Wish> {
     Ok(Wish::Default { called: called.and_then(OsStr::to_str).map(str::to_owned) })
 }
 
-/// The launch record of the environment, from the first cache that has it and can be trusted.
-fn find_record(host: &Host, digest: &Digest) -> Option<Vec<u8>> {
-    host.candidates.iter().find_map(|candidate| {
-        let place = candidate.environment(digest);
-        let bytes = fs::read(place.join(environment::RECORD)).ok()?;
-        candidate.distrust(host.uid).is_none().then_some(bytes)
+/// The launch records of the environment, from the caches that can be trusted, best first. There is more
+/// than one where hosts with different C libraries share a cache, or where the user has ordered one.
+fn records<'a>(host: &'a Host, digest: &'a Digest, order: Order) -> impl Iterator<Item = Vec<u8>> + 'a {
+    host.candidates.iter().flat_map(move |candidate| {
+        order.allowed().iter().filter_map(move |libc| {
+            let place = candidate.environment(digest, *libc);
+            let bytes = fs::read(place.join(environment::RECORD)).ok()?;
+            candidate.distrust(host.uid).is_none().then_some(bytes)
+        })
     })
 }
 

@@ -5,7 +5,7 @@
 //! its form may change with any version: one that cannot be read counts as missing.
 //!
 //! ```text
-//! "coil launch 2"  environment's path  default command or ""
+//! "coil launch 3"  environment's path  mark of the host's loader  default command or ""
 //! count of layers, each: the name of its directory
 //! count of commands, each: name  "python" or "native"  script  count of arguments, each: argument
 //! count of variables, each: name  value
@@ -16,13 +16,16 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const MAGIC: &[u8] = b"coil launch 2";
+const MAGIC: &[u8] = b"coil launch 3";
 
 /// A launch record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The absolute path of the environment it was written for.
     pub environment: &'a Path,
+    /// The mark of the loader of the host that the C library was chosen for; "any" where the bundle leaves no
+    /// choice, "order" where the user made it.
+    pub host: &'a str,
     /// The command that runs when none is named.
     pub default: Option<&'a str>,
     /// The names of its layers' directories.
@@ -56,6 +59,7 @@ impl<'a> Record<'a> {
         };
         field(MAGIC);
         field(self.environment.as_os_str().as_bytes());
+        field(self.host.as_bytes());
         field(self.default.unwrap_or("").as_bytes());
         field(self.layers.len().to_string().as_bytes());
         self.layers.iter().for_each(|layer| field(layer.as_bytes()));
@@ -82,6 +86,7 @@ impl<'a> Record<'a> {
             return None;
         }
         let environment = Path::new(OsStr::from_bytes(fields.next()?));
+        let host = fields.text()?;
         let default = Some(fields.text()?).filter(|name| !name.is_empty());
         let layers = (0..fields.count()?).map(|_| fields.text()).collect::<Option<_>>()?;
         let mut commands = Vec::new();
@@ -99,7 +104,7 @@ impl<'a> Record<'a> {
         for _ in 0..fields.count()? {
             variables.push((OsStr::from_bytes(fields.next()?), OsStr::from_bytes(fields.next()?)));
         }
-        fields.0.is_empty().then_some(Record { environment, default, layers, commands, variables })
+        fields.0.is_empty().then_some(Record { environment, host, default, layers, commands, variables })
     }
 
     /// The command with this name.
@@ -135,6 +140,7 @@ mod tests {
     fn a_record_reads_back_and_none_of_its_beginnings_does() {
         let record = Record {
             environment: Path::new("/cache/envs/x"),
+            host: "any",
             default: None,
             layers: vec!["01", "23"],
             commands: vec![
@@ -153,6 +159,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Record::parse(&bytes[..length]), None);
         }
-        assert_eq!(Record::parse(b"coil launch 2\0/e\0\0999999999999\0"), None);
+        assert_eq!(Record::parse(b"coil launch 3\0/e\0any\0\0999999999999\0"), None);
     }
 }

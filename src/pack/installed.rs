@@ -25,6 +25,7 @@ use crate::lock::normal_name;
 use crate::project::requirement::leading_name;
 use crate::project::requires_python::check_requires_python;
 use crate::project::{Build, Project};
+use crate::report::Report;
 use crate::resolve::build::{Workshop, build_wheel};
 use crate::store::{Made, StoredLayer};
 use crate::tree::{Content, Tree};
@@ -76,11 +77,15 @@ impl Source {
     }
 
     /// The interpreter to pack: the virtualenv's, unless the user names the file of another of its kind.
-    pub fn python(&self, request: Option<&str>) -> Result<String> {
-        if let Some(request) = request {
-            self.check(&find_python::find(Some(request))?)?;
+    pub fn python(&self, request: Option<&str>, report: &Report) -> Result<String> {
+        match request {
+            None => Ok(self.executable()),
+            Some(file) if file.contains('/') => Ok(file.to_owned()),
+            Some(version) => {
+                self.check(&find_python::find(Some(version), report)?)?;
+                Ok(self.executable())
+            }
         }
-        Ok(request.filter(|request| request.contains('/')).map_or_else(|| self.executable(), str::to_owned))
     }
 
     /// Refuses an interpreter that what is installed was not installed for.

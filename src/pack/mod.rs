@@ -11,23 +11,24 @@ mod wheels;
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::manifest::{
-    LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
 };
 
 use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
+use crate::python_archive::{self, is_archive};
 use crate::report::Report;
 use crate::resolve::includes::refuse_cycles;
 use crate::runtime_file::Runtime;
-use crate::store::{Key, Store, StoredLayer};
+use crate::store::{Key, Store, StoredLayer, digest_of_file};
 use crate::wheel::Target;
 
 /// Everything a bundle is made of.
@@ -52,7 +53,7 @@ pub fn pack(
     let mut python = options.python.clone().or_else(|| project.python.clone());
     if let Some(virtualenv) = &virtualenv {
         virtualenv.complete(&mut project)?;
-        python = Some(virtualenv.python(python.as_deref().filter(|_| options.runtime.is_none()))?);
+        python = Some(virtualenv.python(python.as_deref().filter(|_| options.runtime.is_none()), report)?);
     }
     let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref() };
     let (interpreter, runtime) = asked.runtime(options.level, store, report)?;
@@ -103,6 +104,11 @@ pub fn pack(
         layers: layers.layers,
         commands: chosen.commands,
         default: chosen.default,
+        c_library: match options.libc {
+            cli::Libc::Auto => CLibraryRule::Auto,
+            cli::Libc::Bundled => CLibraryRule::Bundled,
+            cli::Libc::Host => CLibraryRule::Host,
+        },
         environment,
         lock,
     };
@@ -130,7 +136,17 @@ impl<'a> Asked<'a> {
         if let Some(path) = self.runtime {
             return packed_runtime::open(path, store, report);
         }
-        let interpreter = find_python::find(self.python)?;
+        let archive = self.python.map(Path::new).filter(|path| is_archive(path));
+        let interpreter = match archive {
+            Some(archive) => {
+                report.doing(&format!("unpacking {}", archive.display()));
+                let digest =
+                    digest_of_file(archive).context(|| format!("cannot read {}", archive.display()))?;
+                let prefix = python_archive::prefix(archive, &store.python(&digest))?;
+                Interpreter::probe(&prefix.join("bin/python3"))?
+            }
+            None => find_python::find(self.python, report)?,
+        };
         let packing = Packing { interpreter: &interpreter, level, store, report };
         let layer = runtime::layer(&packing)?;
         Ok((interpreter, layer))

@@ -46,6 +46,9 @@ pub struct Manifest {
     /// The command that runs when none is named. Without one, the first argument names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Which C library it runs with.
+    #[serde(default, rename = "libc", skip_serializing_if = "CLibraryRule::is_auto")]
+    pub c_library: CLibraryRule,
     /// How the environment is made from the layers.
     pub environment: Environment,
     /// The exact set of distributions, as `pylock.toml` (PEP 751).
@@ -77,18 +80,41 @@ pub struct Python {
     pub magic: String,
     /// The C library it carries: `glibc-2.36`.
     pub libc: String,
+    /// The newest version of C++ symbols (`GLIBCXX`) of the libstdc++ it carries: `3.4.30`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libstdcxx: Option<String>,
     /// The interpreter's place in the runtime layer: `python/bin/python3.12`.
     pub executable: TreePath,
     /// The dynamic loader's place in the runtime layer.
     pub loader: TreePath,
-    /// Directories of the runtime layer that its libraries are found in, in this order.
-    pub search_path: Vec<TreePath>,
+    /// Directories of the runtime layer that its libraries are found in, in this order: those of Python,
+    /// of the compiler, of the C library. On a host whose own are used the last ones are left aside.
+    pub search_path: [TreePath; 3],
     /// Room in the interpreter for the absolute path of the loader (its PT_INTERP).
     pub loader_slot: Slot,
     /// Room in the interpreter for the absolute search path (its DT_RPATH).
     pub search_path_slot: Slot,
     /// The environment's directory for pure and compiled modules: `lib/python3.12/site-packages`.
     pub site_packages: TreePath,
+}
+
+/// Which C library an app runs with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CLibraryRule {
+    /// The newer one of the carried one and the host's; the host's where they are equally new.
+    #[default]
+    Auto,
+    /// The carried one, wherever it runs.
+    Bundled,
+    /// The host's; where there is none the app does not start.
+    Host,
+}
+
+impl CLibraryRule {
+    fn is_auto(&self) -> bool {
+        *self == CLibraryRule::Auto
+    }
 }
 
 /// Room for a NUL-padded string in a file.
@@ -255,9 +281,6 @@ impl Manifest {
         if files.into_iter().chain(&python.search_path).any(|path| path.top() != "python") {
             return Err("a path of the runtime is outside python/".into());
         }
-        if python.search_path.is_empty() {
-            return Err("the runtime has no search path".into());
-        }
         for slot in [python.loader_slot, python.search_path_slot] {
             if slot.size == 0 || slot.size > 1 << 20 || slot.offset.checked_add(slot.size).is_none() {
                 return Err("a slot in the interpreter is impossible".into());
@@ -299,7 +322,7 @@ pub fn is_command_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn path(text: &str) -> TreePath {
@@ -320,7 +343,7 @@ mod tests {
         }
     }
 
-    fn manifest() -> Manifest {
+    pub(crate) fn manifest() -> Manifest {
         let slot = Slot { offset: 64, size: 4096 };
         let source = |name: &str| Source { layer: 1, path: path(name) };
         Manifest {
@@ -334,9 +357,10 @@ mod tests {
                 abi: "cp312".into(),
                 magic: "cb0d0d0a".into(),
                 libc: "glibc-2.36".into(),
+                libstdcxx: Some("3.4.30".into()),
                 executable: path("python/bin/python3.12"),
                 loader: path("python/libc/ld-linux-x86-64.so.2"),
-                search_path: vec![path("python/lib")],
+                search_path: ["python/lib", "python/libgcc", "python/libc"].map(path),
                 loader_slot: slot,
                 search_path_slot: slot,
                 site_packages: path("lib/python3.12/site-packages"),
@@ -344,6 +368,7 @@ mod tests {
             layers: vec![layer(LayerKind::Runtime, 0), layer(LayerKind::App, 4096)],
             commands: [("hello".into(), Command { script: path("app/hello.py"), args: vec![] })].into(),
             default: Some("hello".into()),
+            c_library: CLibraryRule::Auto,
             environment: Environment {
                 variables: BTreeMap::new(),
                 links: [(path("app"), source("app"))].into(),
