@@ -161,6 +161,12 @@ pub struct Project {
     /// A source tree to pack beside the requirements; its modules can be imported.
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
+    /// A virtualenv whose distributions are packed as they are installed, instead of resolving.
+    #[arg(long, value_name = "DIR", conflicts_with = "requirements")]
+    pub venv: Option<PathBuf>,
+    /// Refuse a virtualenv with files that were changed since installation, are missing, or belong to nothing.
+    #[arg(long, requires = "venv")]
+    pub strict: bool,
     /// The app's name [default: the project's].
     #[arg(long)]
     pub name: Option<String>,

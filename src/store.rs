@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, Writing};
 use crate::layer::{self, Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::tree::{Content, Tree};
@@ -58,6 +58,9 @@ pub struct StoredLayer<T> {
     /// What else is known of it.
     pub facts: T,
 }
+
+/// What helps where the cache is full, as the end of a sentence.
+const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
 
 /// The packer's cache.
 #[derive(Debug)]
@@ -119,7 +122,7 @@ impl Store {
             Ok(())
         };
         if !place.exists() {
-            keep().context(|| format!("cannot write {}", place.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         }
         Ok(digest)
     }
@@ -141,7 +144,7 @@ impl Store {
             Ok(())
         };
         if !self.has(blob) {
-            keep().context(|| format!("cannot write {}", path.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))?;
         }
         Ok(path.into())
     }
@@ -156,11 +159,19 @@ impl Store {
         let path = self.made(key);
         let write = || -> io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(self.root.join("made"))?;
-            serde_json::to_writer(io::BufWriter::new(&mut file), value)?;
+            let mut writer = io::BufWriter::new(&mut file);
+            serde_json::to_writer(&mut writer, value)?;
+            writer.flush()?;
+            drop(writer);
             file.persist(&path)?;
             Ok(())
         };
-        write().context(|| format!("cannot write {}", path.display()))
+        write().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))
+    }
+
+    /// The layer made from the inputs of `key`, if it is in the store.
+    pub fn stored<T: DeserializeOwned>(&self, key: Key) -> Option<StoredLayer<T>> {
+        self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob))
     }
 
     /// The layer made from the inputs of `key`: from the store, or made now by `make`.
@@ -169,20 +180,22 @@ impl Store {
         T: Serialize + DeserializeOwned,
         F: FnOnce() -> Result<Made<T>>,
     {
-        let stored = self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob));
-        if let Some(stored) = stored {
+        if let Some(stored) = self.stored(key) {
             return Ok(stored);
         }
         let Made { tree, origin, scripts, reaching, facts } = make()?;
-        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
-            .context(|| format!("cannot write to {}", self.root.display()))?;
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs")).writing(
+            &self.root,
+            ELSEWHERE,
+            || "cannot write to the cache".to_owned(),
+        )?;
         let blob = layer::write(&tree, level, &mut file)
             .and_then(|blob| file.flush().map(|()| blob))
-            .context(|| format!("cannot make a layer of {origin}"))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
         let place = self.blob(&blob.digest);
         file.persist(&place)
             .map_err(|error| error.error)
-            .context(|| format!("cannot write {}", place.display()))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let stored = StoredLayer { blob, listing: Listing { origin, files, scripts, reaching }, facts };
         self.put(key, &stored)?;
@@ -220,7 +233,8 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
     tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
 }
 
-fn digest_of(content: &Content) -> io::Result<Digest> {
+/// The SHA-256 of a content; that of nothing for a link.
+pub fn digest_of(content: &Content) -> io::Result<Digest> {
     match content.open()? {
         Some((_, mut reader)) => digest_of_reader(&mut reader),
         None => Ok(Digest::of(b"")),

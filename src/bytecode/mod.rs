@@ -69,7 +69,11 @@ impl Compiler {
 
     /// The answers for all files of `chunks`, in their order, several chunks being compiled at a time.
     fn answers(&self, chunks: &[&[Source]]) -> Result<Vec<Answer>> {
-        let empty = tempfile::tempdir().context(|| "a temporary directory cannot be made".to_owned())?;
+        let empty = tempfile::tempdir().map_err(|error| {
+            Failure::new("a temporary directory cannot be made")
+                .because(error)
+                .hint("set TMPDIR to a directory that can be written and has room")
+        })?;
         let workplace = Workplace { executable: &self.executable, directory: empty.path() };
         let next = AtomicUsize::new(0);
         let work = || {

@@ -42,8 +42,8 @@ pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report
         Some(path) => checked(path)?,
         None => place(options, &project)?,
     };
-    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
-    let asked = asked.or(project.python.as_deref());
+    let python = options.python.as_deref().or(project.python.as_deref());
+    let asked = Asked { runtime: options.runtime.as_deref(), python };
     let interpreter = match asked.runtime {
         Some(_) => asked.runtime(options.level, store, report)?.0,
         None => find_python::find(asked.python, report)?,

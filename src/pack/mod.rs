@@ -2,6 +2,7 @@
 
 mod app;
 mod commands;
+mod installed;
 mod locking;
 mod packed_runtime;
 mod resolution;
@@ -26,8 +27,10 @@ use crate::plan::{Listing, plan};
 use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
 use crate::report::Report;
+use crate::resolve::includes::refuse_cycles;
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_file};
+use crate::wheel::Target;
 
 pub use locking::lock;
 
@@ -46,14 +49,34 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    let project = Project::read(&words(options, output)?)?;
+    let virtualenv = installed::Source::open(options)?;
+    let otherwise = virtualenv.as_ref().map(installed::Source::name);
+    let mut project = Project::read(&Words { otherwise, ..words(options, output)? })?;
     project.notes.iter().for_each(|note| report.note(note));
-    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
-    let (interpreter, runtime) = asked.or(project.python.as_deref()).runtime(options.level, store, report)?;
+    let mut python = options.python.clone().or_else(|| project.python.clone());
+    if let Some(virtualenv) = &virtualenv {
+        virtualenv.complete(&mut project)?;
+        python = Some(virtualenv.python(python.as_deref().filter(|_| options.runtime.is_none()), report)?);
+    }
+    let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref() };
+    let (interpreter, runtime) = asked.runtime(options.level, store, report)?;
+    virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
     let python = &runtime.facts.python;
-    let resolved = resolution::resolve(&packing, &project, options)?;
-    let installed = wheels::layers(&packing, python, &resolved.wheels)?;
+    let (installed, unowned, lock) = match &virtualenv {
+        None => {
+            refuse_cycles(&project.requirement_files)?;
+            let target = Target::of(&interpreter)?;
+            project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
+            let resolved = resolution::resolve(&packing, &project, options)?;
+            (wheels::layers(&packing, python, &resolved.wheels)?, None, Some(resolved.lock))
+        }
+        // A lock says where each file comes from, and that a virtualenv does not know.
+        Some(virtualenv) => {
+            let layers = virtualenv.layers(&packing, python, &project, options)?;
+            (layers.distributions, layers.unowned, None)
+        }
+    };
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
 
@@ -66,6 +89,9 @@ pub fn pack(
     for wheel in installed {
         let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
+    }
+    if let Some(unowned) = unowned {
+        layers.add(LayerKind::App, ("files of no distribution", None), unowned.blob, unowned.listing);
     }
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
@@ -87,7 +113,7 @@ pub fn pack(
             cli::Libc::Host => CLibraryRule::Host,
         },
         environment,
-        lock: Some(resolved.lock),
+        lock,
     };
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
     Ok(Parts { manifest, blobs })
@@ -103,11 +129,6 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// The same, or this interpreter where the user says nothing.
-    fn or(self, python: Option<&'a str>) -> Self {
-        if self.runtime.is_some() { self } else { Asked { python: self.python.or(python), ..self } }
-    }
-
     /// The runtime's layer in the store, and the interpreter that it is of.
     fn runtime(
         self,
@@ -194,6 +215,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),
+        otherwise: None,
     })
 }
 

@@ -255,7 +255,15 @@ impl Shelf for StoreShelf<'_> {
     }
 }
 
-fn resolver_options(options: &cli::Project) -> Options {
+/// Puts a wheel into the store.
+pub(super) fn keep(wheel: &Path, store: &Store) -> Result<KeptWheel> {
+    let digest = store.keep_wheel(wheel)?;
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(KeptWheel { name, digest })
+}
+
+/// How to resolve, by the words of the command line.
+pub(super) fn resolver_options(options: &cli::Project) -> Options {
     let index = &options.index;
     Options {
         resolver: index.resolver.map(|resolver| match resolver {

@@ -29,7 +29,10 @@ pub struct Facts {
 /// The layer of the runtime harvested from the interpreter.
 pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
     let Packing { interpreter, level, store, report } = packing;
-    let told = serde_json::to_vec(interpreter).context(|| "cannot describe the interpreter".into())?;
+    // Which of its virtualenvs named it makes no difference.
+    let executable = interpreter.base_executable.clone();
+    let told = Interpreter { executable, has_pip: false, ..(*interpreter).clone() };
+    let told = serde_json::to_vec(&told).context(|| "cannot describe the interpreter".into())?;
     let state = state(interpreter).context(|| {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
     })?;

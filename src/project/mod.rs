@@ -57,6 +57,8 @@ pub struct Words {
     pub name: Option<String>,
     /// Files that are never packed, such as the output; they need not exist.
     pub never: Vec<PathBuf>,
+    /// What the project is called where nothing else says it; then there need not be anything else.
+    pub otherwise: Option<String>,
 }
 
 /// Which extras and dependency groups are wanted, and whether locks count.
@@ -423,13 +425,15 @@ impl Reader {
             && project.requirement_files.is_empty()
             && project.locks.is_empty()
             && words.entry.is_none()
+            && words.otherwise.is_none()
         {
             return Err(Failure::new("there is nothing to pack")
                 .hint("name a directory, a script, a wheel or a requirement, such as: coil pack httpie"));
         }
         let entry = words.entry.as_deref().map(EntryPoint::parse).transpose()?;
         let name = words.name.clone().or(self.name);
-        project.name = name.or_else(|| entry.as_ref().map(name_of)).unwrap_or_else(|| "app".to_owned());
+        let name = name.or_else(|| entry.as_ref().map(name_of)).or_else(|| words.otherwise.clone());
+        project.name = name.unwrap_or_else(|| "app".to_owned());
         if let Some(entry) = entry {
             project.default = Some(name_for(entry, &mut project));
         }

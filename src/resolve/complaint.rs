@@ -65,7 +65,11 @@ fn shortened(lines: &[&str]) -> String {
 
 /// What the user can do, by the words of the tools: the first line counts that has a word of each of its
 /// lists in the message.
-const ADVICE: [(&[&[&str]], &str); 13] = [
+const ADVICE: [(&[&[&str]], &str); 14] = [
+    (
+        &[&["no space left on device", "disk quota exceeded"]],
+        "the tool's disk is full: make room where TMPDIR, COIL_CACHE and the tool's own cache are, or set TMPDIR elsewhere",
+    ),
     (
         &[&["no such option: --report", "no such option: --python"]],
         "this pip is too old (22.3 is needed): upgrade it with `python -m pip install -U pip`, or install uv",

@@ -11,6 +11,7 @@ mod check;
 mod complaint;
 mod export;
 mod fetch;
+pub mod includes;
 mod key;
 mod locked;
 pub mod pin;

@@ -167,7 +167,7 @@ fn is_exact(line: &str) -> bool {
 }
 
 /// Lines without comments, those that end in a backslash joined with the next.
-fn logical_lines(text: &str) -> Vec<String> {
+pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut whole = String::new();
     for line in text.trim_start_matches('\u{feff}').lines() {
@@ -189,7 +189,7 @@ fn logical_lines(text: &str) -> Vec<String> {
 }
 
 /// The value of an option that a line consists of: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
-fn option<'a>(line: &'a str, short: &str, long: &str) -> Option<&'a str> {
+pub(super) fn option<'a>(line: &'a str, short: &str, long: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix(long) {
         return rest.starts_with(['=', ' ', '\t']).then(|| rest[1..].trim());
     }
