@@ -15,6 +15,7 @@ pub mod layer;
 pub mod lock;
 pub mod pack;
 pub mod plan;
+pub mod pool;
 pub mod project;
 pub mod report;
 pub mod resolve;

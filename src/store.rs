@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::path::TreePath;
@@ -25,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Context, Failure, Result};
 use crate::layer::{self, Blob};
 use crate::plan::Listing;
+use crate::pool::Pool;
 use crate::tree::{Content, Tree};
 
 /// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
@@ -61,6 +63,7 @@ pub struct StoredLayer<T> {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    pool: Arc<Pool>,
 }
 
 impl Store {
@@ -75,7 +78,12 @@ impl Store {
                     .hint("set COIL_CACHE to a directory you can write to")
             })?;
         }
-        Ok(Store { root })
+        Ok(Store { root, pool: Arc::new(Pool::for_this_machine()) })
+    }
+
+    /// The threads that compress, and compile, what goes into the store.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// A directory that tools may fill and that outlives this run.
@@ -147,7 +155,7 @@ impl Store {
         let Made { tree, origin, scripts, reaching, facts } = make()?;
         let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
             .context(|| format!("cannot write to {}", self.root.display()))?;
-        let blob = layer::write(&tree, level, &mut file)
+        let blob = layer::write(&tree, level, &self.pool, &mut file)
             .and_then(|blob| file.flush().map(|()| blob))
             .context(|| format!("cannot make a layer of {origin}"))?;
         let place = self.blob(&blob.digest);

@@ -7,6 +7,7 @@ mod runtime;
 mod wheels;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::{
     LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
@@ -43,7 +44,7 @@ pub fn pack(
     let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
     let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
-    let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
+    let packing = Packing::new(&interpreter, options.level, store, report);
     let runtime = runtime::layer(&packing)?;
     let python = &runtime.facts.python;
     let resolved = resolution::resolve(&packing, &project, options)?;
@@ -88,14 +89,21 @@ struct Packing<'a> {
     level: i32,
     store: &'a Store,
     report: &'a Report,
+    compiler: Compiler,
 }
 
-impl Packing<'_> {
+impl<'a> Packing<'a> {
+    fn new(interpreter: &'a Interpreter, level: i32, store: &'a Store, report: &'a Report) -> Self {
+        let (major, minor, _) = interpreter.version;
+        let compiler =
+            Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
+        Packing { interpreter, level, store, report, compiler }
+    }
+
     /// Compiles with the interpreter that is packed, where it was harvested from: the same program with
     /// the same standard library.
-    fn compiler(&self) -> Compiler {
-        let (major, minor, _) = self.interpreter.version;
-        Compiler::new(&self.interpreter.base_executable, (major, minor))
+    fn compiler(&self) -> &Compiler {
+        &self.compiler
     }
 
     /// The key in the store of what `step` makes for this Python, at this level, of `inputs`.

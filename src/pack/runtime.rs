@@ -24,7 +24,7 @@ pub struct Facts {
 
 /// The layer of the runtime harvested from the interpreter.
 pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
-    let Packing { interpreter, level, store, report } = packing;
+    let Packing { interpreter, level, store, report, .. } = packing;
     let told = serde_json::to_vec(interpreter).context(|| "cannot describe the interpreter".into())?;
     let state = state(interpreter).context(|| {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
