@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coil::error::{Failure, Result};
-use coil::find_python::find;
+use coil::find_python;
 use coil::interpreter::Interpreter;
+use coil::probes::Probes;
 use coil::project::requirement::Requirement;
 use coil::project::{Build, Project, Words};
 use coil::resolve::build::{Workshop, build_wheel};
@@ -42,7 +43,7 @@ impl Kit {
         for name in ["links", "project/backend", "cache", "scratch"] {
             std::fs::create_dir_all(directory.path().join(name)).unwrap();
         }
-        Kit { directory, interpreter: find(None).unwrap() }
+        Kit { directory, interpreter: find_python::find(None, Probes::forgotten()).unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -55,8 +55,18 @@ impl Compiler {
     /// replaced. Fails only where the interpreter does. The bytes depend on the interpreter and on these
     /// files, all of them together: a tree that shall have the same bytes elsewhere is compiled alone.
     pub fn compile(&self, tree: &mut Tree, directories: &[&str]) -> Result<Vec<String>> {
+        self.compile_told(tree, directories, &|_, _| ())
+    }
+
+    /// The same; `told` hears how many files have been compiled, of how many.
+    pub fn compile_told(
+        &self,
+        tree: &mut Tree,
+        directories: &[&str],
+        told: &dyn Fn(usize, usize),
+    ) -> Result<Vec<String>> {
         let sources = sources(tree, directories)?;
-        let answers = self.answers(&chunks(&sources))?;
+        let answers = self.answers(&chunks(&sources), &|done| told(done, sources.len()))?;
         let mut warnings = Vec::new();
         for (source, answer) in sources.iter().zip(answers) {
             let added = match answer {
@@ -71,7 +81,7 @@ impl Compiler {
     }
 
     /// The answers for all files of `chunks`, in their order, several chunks being compiled at a time.
-    fn answers(&self, chunks: &[&[Source]]) -> Result<Vec<Answer>> {
+    fn answers(&self, chunks: &[&[Source]], told: &dyn Fn(usize)) -> Result<Vec<Answer>> {
         let broken = || "byte code cannot be compiled".to_owned();
         let mut line = Line::new(&self.pool);
         let mut answers = Vec::new();
@@ -80,9 +90,11 @@ impl Compiler {
             for done in line.push(move || servers.compile(&requests)).context(broken)? {
                 answers.extend(done?);
             }
+            told(answers.len());
         }
         for done in line {
             answers.extend(done.context(broken)??);
+            told(answers.len());
         }
         Ok(answers)
     }

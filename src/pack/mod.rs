@@ -4,6 +4,7 @@ mod app;
 mod commands;
 mod resolution;
 mod runtime;
+mod side_by_side;
 mod wheels;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use coil_bootstrap::format::manifest::{
     LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
 };
 
+use self::side_by_side::both;
 use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
@@ -43,11 +45,16 @@ pub fn pack(
 ) -> Result<Parts> {
     let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
-    let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
+    let python = options.python.as_deref().or(project.python.as_deref());
+    let interpreter = find_python::find(python, store.probes())?;
     let packing = Packing::new(&interpreter, options.level, store, report);
-    let runtime = runtime::layer(&packing)?;
+    // Harvesting keeps this machine busy, resolving and fetching the network.
+    let (runtime, resolved) = both(
+        report,
+        |report| runtime::layer(&packing.saying(report)),
+        |report| resolution::resolve(&packing.saying(report), &project, options),
+    )?;
     let python = &runtime.facts.python;
-    let resolved = resolution::resolve(&packing, &project, options)?;
     let installed = wheels::layers(&packing, python, &resolved.wheels)?;
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
@@ -89,15 +96,19 @@ struct Packing<'a> {
     level: i32,
     store: &'a Store,
     report: &'a Report,
-    compiler: Compiler,
+    compiler: Arc<Compiler>,
 }
 
 impl<'a> Packing<'a> {
     fn new(interpreter: &'a Interpreter, level: i32, store: &'a Store, report: &'a Report) -> Self {
         let (major, minor, _) = interpreter.version;
-        let compiler =
-            Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
-        Packing { interpreter, level, store, report, compiler }
+        let compiler = Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
+        Packing { interpreter, level, store, report, compiler: Arc::new(compiler) }
+    }
+
+    /// The same pack, for a step with a report of its own.
+    fn saying<'b>(&'b self, report: &'b Report) -> Packing<'b> {
+        Packing { report, compiler: Arc::clone(&self.compiler), ..*self }
     }
 
     /// Compiles with the interpreter that is packed, where it was harvested from: the same program with
@@ -107,7 +118,7 @@ impl<'a> Packing<'a> {
     }
 
     /// The key in the store of what `step` makes for this Python, at this level, of `inputs`.
-    fn key(&self, step: &str, python: &Python, inputs: &[&dyn AsRef<[u8]>]) -> Key {
+    fn key(&self, step: &'static str, python: &Python, inputs: &[&dyn AsRef<[u8]>]) -> Key {
         let Python { abi, magic, libc, site_packages, .. } = python;
         let python = format!("{abi} {magic} {libc} {site_packages} {}", self.level);
         let mut all: Vec<&dyn AsRef<[u8]>> = vec![&python];

@@ -50,8 +50,8 @@ pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> 
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
     }
-    let scratch = tempfile::tempdir_in(store.work())
-        .context(|| format!("cannot write to {}", store.work().display()))?;
+    let scratch = tempfile::tempdir_in(store.scratch())
+        .context(|| format!("cannot write to {}", store.scratch().display()))?;
     let resolving = resolver_options(options);
     let workshop = Workshop {
         interpreter,
@@ -86,7 +86,7 @@ fn remembered(packing: &Packing, request: &Request, refresh: bool, scratch: &Pat
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let stored: Option<Remembered> = store.get(key).filter(|stored: &Remembered| {
         let fresh = now.checked_sub(stored.made).is_some_and(|age| age < FRESH.as_secs());
-        let there = |wheel: &KeptWheel| store.wheel(&wheel.digest, &wheel.name).exists();
+        let there = |wheel: &KeptWheel| store.has_wheel(&wheel.digest, &wheel.name);
         !refresh && fresh && stored.wheels.iter().all(there)
     });
     if let Some(stored) = stored {
