@@ -246,12 +246,15 @@ pub struct Made<T> {
     pub facts: T,
 }
 
+/// The digests of what may meet files of other layers in an environment. The runtime meets nobody.
 fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
-    let digest = |content: &Content| match content {
+    let alone = Digest::of(b"");
+    let digest = |path: &TreePath, content: &Content| match content {
+        _ if path.below("python").is_some() => Ok(alone),
         Content::Symlink(target) => Ok(Digest::of(format!("link to {target}").as_bytes())),
         other => digest_of(other),
     };
-    tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
+    tree.iter().map(|(path, node)| Ok((path.clone(), digest(path, &node.content)?))).collect()
 }
 
 fn digest_of(content: &Content) -> io::Result<Digest> {

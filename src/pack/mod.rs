@@ -48,6 +48,11 @@ pub fn pack(
     let python = options.python.as_deref().or(project.python.as_deref());
     let interpreter = find_python::find(python, store.probes())?;
     let packing = Packing::new(&interpreter, options.level, store, report);
+    if project.app.is_some() {
+        // A line of it has changed, or why pack again? The interpreter that compiles it can start by now.
+        let compiler = Arc::clone(&packing.compiler);
+        std::thread::spawn(move || compiler.start_one());
+    }
     // Harvesting keeps this machine busy, resolving and fetching the network.
     let (runtime, resolved) = both(
         report,
