@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(&run),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Cache(cache) => commands::cache::run(&cache),
+        Command::Rebase(rebase) => commands::rebase::run(&rebase),
+        Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

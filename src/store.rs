@@ -5,6 +5,7 @@
 //! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the digest of its inputs
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
+//! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
 //! ROOT/pack/work/            build environments
 //! ROOT/pack/tmp/PID-N/       what a pack is working on; its owner holds a lock on the directory
 //! ROOT/pack/lock             held by every pack, together; `coil cache prune` holds it alone
@@ -21,7 +22,7 @@ pub use self::census::{Census, Kind};
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
 use crate::last_use;
-use crate::layer::{self, Blob};
+use crate::layer::{self, Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::pool::Pool;
 use crate::probes::Probes;
@@ -92,7 +93,7 @@ impl Store {
                 .because(error)
                 .hint("set COIL_CACHE to a directory you can write to")
         };
-        for name in ["blobs", "made", "wheels", "bundles", "work", "tmp"] {
+        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "work", "tmp"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| cannot(&directory, error.into()))?;
         }
@@ -126,6 +127,11 @@ impl Store {
     /// Where `coil run` keeps its bundles.
     pub fn bundles(&self) -> PathBuf {
         self.root.join("bundles")
+    }
+
+    /// A cache, as the launcher keeps one, for runtimes that are run here.
+    pub fn runtimes(&self) -> PathBuf {
+        self.root.join("runtimes")
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.
@@ -165,6 +171,23 @@ impl Store {
     /// Where the blob with this digest is.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.hex())
+    }
+
+    /// Copies a blob into the store, whose digest the caller has checked, and says where it is now.
+    pub fn keep_blob(&self, blob: &Blob, place: &BlobPlace) -> Result<BlobPlace> {
+        let path = self.blob(&blob.digest);
+        let keep = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(self.scratch())?;
+            let mut from = File::open(&place.file)?;
+            from.seek(SeekFrom::Start(place.offset))?;
+            io::copy(&mut from.take(blob.size), file.as_file_mut())?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        if !self.has(blob) {
+            keep().context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(path.into())
     }
 
     /// What was stored under `key`.
@@ -258,25 +281,24 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
 }
 
 fn digest_of(content: &Content) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    if let Some((_, mut reader)) = content.open()? {
-        copy_into(&mut reader, &mut hasher)?;
+    match content.open()? {
+        Some((_, mut reader)) => digest_of_reader(&mut reader),
+        None => Ok(Digest::of(b"")),
     }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
 }
 
 /// The SHA-256 of the file at `path`.
 pub fn digest_of_file(path: &Path) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    copy_into(&mut File::open(path)?, &mut hasher)?;
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    digest_of_reader(&mut File::open(path)?)
 }
 
-fn copy_into(reader: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
+/// The SHA-256 of all that is left in `reader`.
+pub fn digest_of_reader(reader: &mut dyn Read) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
             Ok(count) => hasher.update(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

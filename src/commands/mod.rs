@@ -3,7 +3,9 @@
 pub mod cache;
 pub mod inspect;
 pub mod pack;
+pub mod rebase;
 pub mod run;
+pub mod runtime;
 
 use std::path::PathBuf;
 

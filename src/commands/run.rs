@@ -6,11 +6,10 @@ use std::process::Command;
 
 use coil_bootstrap::format::digest::Digest;
 
-use crate::bundle;
+use crate::bundle::{self, Launcher};
 use crate::cli::Run;
 use crate::error::{Context, Failure, Result};
 use crate::last_use;
-use crate::launcher::LAUNCHER;
 use crate::pack::{default_output, pack};
 use crate::report::{Loudness, Report};
 
@@ -26,7 +25,7 @@ pub fn run(options: &Run) -> Result<()> {
     if path.exists() {
         last_use::mark(&path);
     } else {
-        bundle::write(&path, LAUNCHER, &parts.manifest, &parts.blobs)?;
+        bundle::write(&path, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     }
     report.leave();
     // What comes next does not return.

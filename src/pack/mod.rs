@@ -2,12 +2,13 @@
 
 mod app;
 mod commands;
+mod packed_runtime;
 mod resolution;
 mod runtime;
 mod side_by_side;
 mod wheels;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::{
@@ -21,19 +22,20 @@ use crate::cli;
 use crate::error::{Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
-use crate::layer::Blob;
+use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
 use crate::report::Report;
-use crate::store::{Key, Store};
+use crate::runtime_file::Runtime;
+use crate::store::{Key, Store, StoredLayer};
 
 /// Everything a bundle is made of.
 pub struct Parts {
     /// What goes into the section `.coil.manifest`.
     pub manifest: Manifest,
-    /// The files of the manifest's layers, in its order.
-    pub blobs: Vec<PathBuf>,
+    /// The blobs of the manifest's layers, in its order.
+    pub blobs: Vec<BlobPlace>,
 }
 
 /// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
@@ -45,8 +47,8 @@ pub fn pack(
 ) -> Result<Parts> {
     let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
-    let python = options.python.as_deref().or(project.python.as_deref());
-    let interpreter = find_python::find(python, store.probes())?;
+    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
+    let (interpreter, opened) = asked.or(project.python.as_deref()).find(store, report)?;
     let packing = Packing::new(&interpreter, options.level, store, report);
     if project.app.is_some() {
         // A line of it has changed, or why pack again? The interpreter that compiles it can start by now.
@@ -56,7 +58,7 @@ pub fn pack(
     // Harvesting keeps this machine busy, resolving and fetching the network.
     let (runtime, resolved) = both(
         report,
-        |report| runtime::layer(&packing.saying(report)),
+        |report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok),
         |report| resolution::resolve(&packing.saying(report), &project, options),
     )?;
     let python = &runtime.facts.python;
@@ -91,8 +93,55 @@ pub fn pack(
         environment,
         lock: Some(resolved.lock),
     };
-    let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
+    let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
     Ok(Parts { manifest, blobs })
+}
+
+/// The runtime that the user asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// A file that holds one.
+    pub runtime: Option<&'a Path>,
+    /// An interpreter to harvest, as `--python` takes it.
+    pub python: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// The same, or this interpreter where the user says nothing.
+    fn or(self, python: Option<&'a str>) -> Self {
+        if self.runtime.is_some() { self } else { Asked { python: self.python.or(python), ..self } }
+    }
+
+    /// The interpreter, and the runtime's layer in the store where it need not be harvested.
+    fn find(
+        self,
+        store: &Store,
+        report: &Report,
+    ) -> Result<(Interpreter, Option<StoredLayer<runtime::Facts>>)> {
+        match self.runtime {
+            Some(path) => {
+                packed_runtime::open(path, store, report).map(|(python, layer)| (python, Some(layer)))
+            }
+            None => Ok((find_python::find(self.python, store.probes())?, None)),
+        }
+    }
+
+    /// The runtime by itself, and where its layer lies.
+    pub fn alone(self, level: i32, store: &Store, report: &Report) -> Result<(Runtime, BlobPlace)> {
+        if let Some(path) = self.runtime {
+            return Runtime::open(path);
+        }
+        let (interpreter, opened) = self.find(store, report)?;
+        let harvested = || runtime::layer(&Packing::new(&interpreter, level, store, report));
+        let layer = opened.map_or_else(harvested, Ok)?;
+        let mut layers = Layers::default();
+        let version = layer.facts.python.version.clone();
+        let place = store.blob(&layer.blob.digest).into();
+        layers.add(LayerKind::Runtime, ("cpython", Some(&version)), layer.blob, layer.listing);
+        let runtime::Facts { python, left_out, carried, openssl } = layer.facts;
+        let runtime = Runtime::new(platform(&interpreter)?, python, layers.layers.remove(0));
+        Ok((Runtime { openssl, carried, left_out, ..runtime }, place))
+    }
 }
 
 /// What the steps of one pack share.

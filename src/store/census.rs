@@ -28,6 +28,8 @@ pub enum Kind {
     Interpreters,
     /// Virtualenvs that wheels are built in.
     BuildEnvironments,
+    /// Runtimes that came as files, unpacked to pack with them.
+    Runtimes,
     /// What `coil run` packed.
     Bundles,
     /// Layers that bundles have unpacked.
@@ -38,12 +40,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order people read them in.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Layers,
         Kind::Wheels,
         Kind::Resolutions,
         Kind::Interpreters,
         Kind::BuildEnvironments,
+        Kind::Runtimes,
         Kind::Bundles,
         Kind::Unpacked,
         Kind::Environments,
@@ -57,6 +60,7 @@ impl Kind {
             Kind::Resolutions => "resolutions",
             Kind::Interpreters => "interpreters",
             Kind::BuildEnvironments => "build environments",
+            Kind::Runtimes => "runtimes from files",
             Kind::Bundles => "bundles of coil run",
             Kind::Unpacked => "unpacked layers",
             Kind::Environments => "environments of apps",
@@ -107,7 +111,11 @@ impl Census {
             let beside = !path.is_dir();
             census.add(Kind::BuildEnvironments, path, beside);
         }
+        for path in entries(&cache.join("pack/runtimes/envs")) {
+            census.add(Kind::Runtimes, path, true);
+        }
         for (name, kind) in [
+            ("pack/runtimes/layers", Kind::Runtimes),
             ("pack/wheels", Kind::Wheels),
             ("pack/bundles", Kind::Bundles),
             ("layers", Kind::Unpacked),
@@ -214,7 +222,7 @@ mod tests {
             for place in ["blobs/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
                 used(cache.path(), &format!("pack/{place}{name}"), days);
             }
-            for place in ["pack/wheels", "pack/bundles", "layers", "envs"] {
+            for place in ["pack/wheels", "pack/bundles", "pack/runtimes/layers", "layers", "envs"] {
                 used(cache.path(), &format!("{place}/{name}/file"), days);
             }
             used(cache.path(), &format!("pack/work/{name}/bin/python"), 50);
