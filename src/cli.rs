@@ -1,8 +1,11 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::{Color, Loudness};
 
 /// Pack a Python application, its wheels and a relocatable CPython into one executable.
 #[derive(Debug, Parser)]
@@ -11,6 +14,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// When to use colours.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub color: Color,
 }
 
 /// What coil can do.
@@ -24,6 +37,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Write down exactly what would be packed, as pylock.toml beside the project.
     Lock(Lock),
+    /// Show what coil's cache holds, or remove what is no longer used.
+    Cache(Cache),
     /// Put another runtime under an app: nothing else of the bundle changes.
     Rebase(Rebase),
     /// Make a runtime as a file of its own, or show what is in one.
@@ -40,12 +55,9 @@ pub struct Pack {
     /// The file to write [default: the project's name, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Say nothing but warnings and errors.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Say also what was left out of the runtime, and which files have no byte code.
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub verbose: bool,
+    /// How much to say.
+    #[command(flatten)]
+    pub volume: Volume,
 }
 
 /// `coil run`
@@ -54,6 +66,9 @@ pub struct Run {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
+    /// How much to say.
+    #[command(flatten)]
+    pub volume: Volume,
     /// Arguments of the app.
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<std::ffi::OsString>,
@@ -82,6 +97,73 @@ pub struct Inspect {
     /// Print the lock, as pylock.toml (PEP 751).
     #[arg(long)]
     pub lock: bool,
+}
+
+/// How much a command that packs says.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Volume {
+    /// Say nothing but warnings and errors, and show no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Say also what was left out of the runtime, and which files have no byte code.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+impl Volume {
+    /// How much to say, where the command says `usual` if nothing is asked for.
+    pub fn or(self, usual: Loudness) -> Loudness {
+        match self {
+            Volume { quiet: true, .. } => Loudness::Quiet,
+            Volume { verbose: true, .. } => Loudness::Verbose,
+            _ => usual,
+        }
+    }
+}
+
+/// `coil cache`
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// What to do; without one, `size`.
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// Show where the cache is, and what it holds.
+    Size,
+    /// Print the cache's directory.
+    Dir,
+    /// Remove what packing has not used for a while. It is made again when it is needed again.
+    Prune(Prune),
+}
+
+/// `coil cache prune`
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// How long something must not have been used: 12h, 7d, 4w.
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = parse_age)]
+    pub older_than: Duration,
+    /// Remove everything, however lately it was used.
+    #[arg(long, conflicts_with = "older_than")]
+    pub all: bool,
+}
+
+/// Reads an age: a number and a unit.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let unit = match text.as_bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 24 * 3600,
+        Some(b'w') => 7 * 24 * 3600,
+        _ => return Err("write a number and m, h, d or w, such as 7d".into()),
+    };
+    let number: u64 = text[..text.len() - 1]
+        .parse()
+        .map_err(|_| "write a whole number before the unit, such as 7d".to_owned())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
 }
 
 /// `coil rebase`

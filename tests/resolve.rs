@@ -6,9 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coil::error::{Failure, Result};
-use coil::find_python::find;
+use coil::find_python;
 use coil::interpreter::Interpreter;
 use coil::lock::Lock;
+use coil::probes::Probes;
 use coil::project::requirement::Requirement;
 use coil::project::{Build, Project, Words};
 use coil::report::{Loudness, Report};
@@ -46,7 +47,9 @@ impl Kit {
         for name in ["links", "project/backend", "cache", "scratch"] {
             std::fs::create_dir_all(directory.path().join(name)).unwrap();
         }
-        Kit { directory, interpreter: find(None, &Report::new(Loudness::Quiet)).unwrap() }
+        let report = Report::new(Loudness::Quiet);
+        let interpreter = find_python::find(None, Probes::forgotten(), &report).unwrap();
+        Kit { directory, interpreter }
     }
 
     fn path(&self, name: &str) -> PathBuf {

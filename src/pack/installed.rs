@@ -28,7 +28,7 @@ use crate::project::requires_python::check_requires_python;
 use crate::project::{Build, Project};
 use crate::report::Report;
 use crate::resolve::build::{Workshop, build_wheel};
-use crate::store::{Made, StoredLayer};
+use crate::store::{Made, Store, StoredLayer};
 use crate::tree::{Content, Tree};
 use crate::wheel::{Target, reaching};
 
@@ -78,12 +78,12 @@ impl Source {
     }
 
     /// The interpreter to pack: the virtualenv's, unless the user names the file of another of its kind.
-    pub fn python(&self, request: Option<&str>, report: &Report) -> Result<String> {
+    pub fn python(&self, request: Option<&str>, store: &Store, report: &Report) -> Result<String> {
         match request {
             None => Ok(self.executable()),
             Some(file) if file.contains('/') => Ok(file.to_owned()),
             Some(version) => {
-                self.check(&find_python::find(Some(version), report)?)?;
+                self.check(&find_python::find(Some(version), store.probes(), report)?)?;
                 Ok(self.executable())
             }
         }
@@ -310,8 +310,8 @@ fn build(packing: &Packing, project: &Project, options: &cli::Project) -> Result
         return Ok(Vec::new());
     }
     let Packing { interpreter, store, report, .. } = packing;
-    let scratch = tempfile::tempdir_in(store.work())
-        .context(|| format!("cannot write to {}", store.work().display()))?;
+    let scratch = tempfile::tempdir_in(store.scratch())
+        .context(|| format!("cannot write to {}", store.scratch().display()))?;
     let resolving = resolver_options(options);
     let workshop = Workshop {
         interpreter,

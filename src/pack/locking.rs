@@ -45,10 +45,10 @@ pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report
     let python = options.python.as_deref().or(project.python.as_deref());
     let asked = Asked { runtime: options.runtime.as_deref(), python };
     let interpreter = match asked.runtime {
-        Some(_) => asked.runtime(options.level, store, report)?.0,
-        None => find_python::find(asked.python, report)?,
+        Some(_) => asked.find(store, report)?.0,
+        None => find_python::find(asked.python, store.probes(), report)?,
     };
-    let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
+    let packing = Packing::new(&interpreter, options.level, store, report);
     let fetched = fetched(&packing, &project, options)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     let lock = lock_beside(&fetched.decision.pins, &fetched.wheels, &fetched.built, &interpreter, directory);

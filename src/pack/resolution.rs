@@ -99,8 +99,8 @@ pub fn fetched(packing: &Packing, project: &Project, options: &cli::Project) -> 
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
     }
-    let scratch = tempfile::tempdir_in(store.work())
-        .context(|| format!("cannot write to {}", store.work().display()))?;
+    let scratch = tempfile::tempdir_in(store.scratch())
+        .context(|| format!("cannot write to {}", store.scratch().display()))?;
     let resolving = resolver_options(options);
     let workshop = Workshop {
         interpreter,
