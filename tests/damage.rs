@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use coil::bundle::Launcher;
 use coil::launcher::LAUNCHER;
 use coil::layer::{self, Blob};
+use coil::pool::Pool;
 use coil::tree::{Content, Node, Tree};
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::cache::Candidate;
@@ -37,7 +38,7 @@ impl Fixture {
         let mut layers: Vec<(Layer, Vec<u8>)> = Vec::new();
         for (kind, tree) in [(LayerKind::Runtime, runtime), (LayerKind::App, app)] {
             let mut bytes = Vec::new();
-            let blob = layer::write(&tree, 3, &mut bytes).unwrap();
+            let blob = layer::write(&tree, 3, &Pool::new(2), &mut bytes).unwrap();
             let end = layers.last().map_or(0, |(last, _)| last.offset + last.size);
             layers.push((describe(kind, &blob, coil::bundle::align(end)), bytes));
         }
@@ -252,7 +253,7 @@ fn entries_that_reach_out_of_a_layer_are_refused() {
         .insert(TreePath::new("app/x").unwrap(), node(Content::Symlink("../../../../tmp".into())))
         .unwrap();
     let mut bytes = Vec::new();
-    let blob = layer::write(&through, 3, &mut bytes).unwrap();
+    let blob = layer::write(&through, 3, &Pool::new(2), &mut bytes).unwrap();
     let mut fixture = Fixture::new();
     let offset = fixture.layers[1].0.offset;
     fixture.layers[1] = (describe(LayerKind::App, &blob, offset), bytes);

@@ -204,43 +204,12 @@ impl Cache {
 
     /// A fresh directory of our own, removed with all that is in it when the value is dropped.
     pub fn workspace(&self) -> Result<Workspace> {
-        let tmp = self.root.join("tmp");
-        for number in 0..10_000 {
-            let path = tmp.join(format!("{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(Error::at("create", &path)(error)),
-            }
-            // Until the lock is ours a sweeping process may take the directory for abandoned.
-            match File::open(&path) {
-                Ok(directory) => match directory.try_lock() {
-                    Err(TryLockError::WouldBlock) => continue,
-                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
-                    _ => continue,
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::at("open", &path)(error)),
-            }
-        }
-        Err(Error::at("create a directory in", &tmp)(io::ErrorKind::AlreadyExists.into()))
+        Workspace::create_in(&self.root.join("tmp"))
     }
 
-    /// Removes what killed starts left behind. Whatever cannot be removed is left alone.
+    /// Removes what killed starts left behind.
     pub fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Ok(directory) = File::open(&path) else { continue };
-            let abandoned = match directory.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => is_old(&directory),
-            };
-            if abandoned {
-                let _ = fs::remove_dir_all(&path);
-            }
-        }
+        sweep(&self.root.join("tmp"));
     }
 
     /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
@@ -279,6 +248,34 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// A fresh directory in `tmp`, which others sweep at the same time.
+    pub fn create_in(tmp: &Path) -> Result<Workspace> {
+        for number in 0..10_000 {
+            let path = tmp.join(format!("{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(Error::at("create", &path)(error)),
+            }
+            // Until the lock is ours a sweeping process may take the directory for abandoned.
+            match File::open(&path) {
+                Ok(directory) => match directory.try_lock() {
+                    Err(TryLockError::WouldBlock) => continue,
+                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
+                    _ => continue,
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::at("open", &path)(error)),
+            }
+        }
+        Err(Error::at("create a directory in", tmp)(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A new empty directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
@@ -290,6 +287,23 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the workspaces in `tmp` that killed processes left behind. Whatever cannot be removed is left alone.
+pub fn sweep(tmp: &Path) {
+    let Ok(entries) = fs::read_dir(tmp) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(directory) = File::open(&path) else { continue };
+        let abandoned = match directory.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => is_old(&directory),
+        };
+        if abandoned {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 

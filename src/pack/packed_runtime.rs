@@ -19,6 +19,7 @@ use super::runtime::Facts;
 use crate::bundle::{self, Launcher};
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
+use crate::last_use;
 use crate::layer::{Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::report::Report;
@@ -103,15 +104,17 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
     if !environment::is_usable(&directory, &made_for(&manifest, Order::None)) {
-        let scratch = tempfile::tempdir_in(store.work())
-            .context(|| format!("cannot write to {}", store.work().display()))?;
+        let scratch = tempfile::tempdir_in(store.scratch())
+            .context(|| format!("cannot write to {}", store.scratch().display()))?;
         let path = scratch.path().join("python");
         bundle::write(&path, &Launcher::ours()?, &manifest, &[place])?;
         let opened = Bundle::open(&path).map_err(unusable)?;
         let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
         first_start::prepare(&opened, &host, false).map_err(unusable)?;
     }
-    Interpreter::probe(&directory.join("bin/python"))
+    let layers = store.runtimes().join("layers");
+    [&directory, &layers.join(runtime.layer.digest.hex())].into_iter().for_each(|path| last_use::mark(path));
+    store.probes().ask(&directory.join("bin/python"))
 }
 
 fn unusable(error: coil_bootstrap::error::Error) -> Failure {

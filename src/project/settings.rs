@@ -16,8 +16,19 @@ use crate::error::{Context, Failure, Result};
 pub const FILE: &str = "coil.toml";
 
 /// The keys that `[tool.coil]` may have.
-const KEYS: &[&str] =
-    &["artifacts", "build", "commands", "default", "environment", "exclude", "include", "name", "python"];
+const KEYS: &[&str] = &[
+    "artifacts",
+    "build",
+    "commands",
+    "default",
+    "environment",
+    "exclude",
+    "extras",
+    "groups",
+    "include",
+    "name",
+    "python",
+];
 
 /// What a project says about its packing. Every part may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +45,10 @@ pub struct Settings {
     pub include: Vec<String>,
     /// Patterns of the files that are left out.
     pub exclude: Vec<String>,
+    /// The extras of the project that are packed.
+    pub extras: Vec<String>,
+    /// The dependency groups of the project that are packed.
+    pub groups: Vec<String>,
     /// Patterns of files that are packed although git does not track them, or `include` does not cover them.
     pub artifacts: Vec<String>,
     /// Commands that are run in the environment before the app's tree is packed.
@@ -71,6 +86,8 @@ impl Settings {
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "include" => settings.include = texts(value).ok_or_else(|| wrong("a list of strings"))?,
+                "extras" => settings.extras = texts(value).ok_or_else(|| wrong("a list of strings"))?,
+                "groups" => settings.groups = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "exclude" => settings.exclude = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "environment" => {
                     settings.environment = pairs(value).ok_or_else(|| wrong("a table of strings"))?;

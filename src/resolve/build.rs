@@ -27,6 +27,8 @@ use crate::project::sources::source_date;
 /// A wheel that was built of a source tree, and what its metadata says.
 #[derive(Debug, Clone)]
 pub struct Built {
+    /// The directory it was built of, absolute.
+    pub directory: PathBuf,
     /// The wheel.
     pub wheel: PathBuf,
     /// The distribution's name as its metadata writes it.
@@ -153,7 +155,7 @@ fn path_with(python: &Path) -> std::ffi::OsString {
 
 fn read_built(wheel: PathBuf, build: &Build) -> Result<Built> {
     let shown = wheel.display().to_string();
-    let text = metadata(&wheel).context(|| format!("the wheel {shown}, just built, has no METADATA"))?;
+    let text = metadata_of(&wheel).context(|| format!("the wheel {shown}, just built, has no METADATA"))?;
     let field = |name: &str| {
         header(&text, name).map(str::to_owned).ok_or_else(|| {
             Failure::new(format!("the wheel {shown}, just built, has no {name} in its METADATA"))
@@ -168,10 +170,18 @@ fn read_built(wheel: PathBuf, build: &Build) -> Result<Built> {
                 .hint(format!("its extras are: {}", known.join(", "))));
         }
     }
-    Ok(Built { wheel, name, version, extras: build.extras.clone(), metadata: essential(&text) })
+    Ok(Built {
+        directory: build.directory.clone(),
+        wheel,
+        name,
+        version,
+        extras: build.extras.clone(),
+        metadata: essential(&text),
+    })
 }
 
-fn metadata(wheel: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+/// The text of the METADATA in a wheel.
+pub fn metadata_of(wheel: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(wheel)?)?;
     let is_metadata = |name: &String| name.ends_with(".dist-info/METADATA") && name.matches('/').count() == 1;
     let mut names = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned()));

@@ -115,11 +115,17 @@ pub fn run(mut command: Command, what: &str) -> Result<Output> {
 
 /// uv where it works: `$UV` (set by `uv run`), else the one on PATH. A shim of pyenv may be there without a
 /// uv behind it.
-fn find_uv() -> Option<PathBuf> {
+pub fn find_uv() -> Option<PathBuf> {
     let named = std::env::var_os("UV").map(PathBuf::from);
+    let named = named.filter(|file| file.is_file() && works(file.as_os_str()));
+    named.or_else(|| find_program("uv"))
+}
+
+/// A program on PATH that works.
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|directory| directory.join("uv"));
-    named.into_iter().chain(on_path).filter(|file| file.is_file()).find(|file| works(file.as_os_str()))
+    let on_path = std::env::split_paths(&path).map(|directory| directory.join(name));
+    on_path.filter(|file| file.is_file()).find(|file| works(file.as_os_str()))
 }
 
 fn works(program: &OsStr) -> bool {

@@ -6,6 +6,7 @@
 //! that are too large for memory; nothing is executed; nothing is fetched.
 
 pub mod archive;
+pub mod assembly;
 pub mod contain;
 pub mod dist_info;
 pub mod entry_points;
@@ -27,6 +28,7 @@ use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::path::TreePath;
 
 use self::archive::Archive;
+use self::assembly::Assembled;
 use self::dist_info::DistInfo;
 pub use self::entry_points::{EntryPoint, EntryPoints};
 use self::layout::Layout;
@@ -35,7 +37,7 @@ pub use self::metadata::Metadata;
 use self::metadata::Packaging;
 pub use self::name::{WheelName, normalised};
 pub use self::tags::{Tags, Target};
-use self::unpack::{Unpacked, unpack};
+use self::unpack::unpack;
 use crate::error::{Context, Failure, Result};
 use crate::tree::Tree;
 
@@ -69,17 +71,12 @@ impl Wheel {
     /// Fails, naming the wheel and the member, where the wheel is for something else, is damaged, or
     /// contradicts itself.
     pub fn read(path: &Path, target: &Target) -> Result<Wheel> {
-        let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let file_name = WheelName::parse(&file_name)?;
-        if let Some(objection) = target.objection(&file_name.tags) {
-            return Err(Failure::new(format!("{file_name} {objection}"))
-                .hint("take a wheel that fits, or name an interpreter that fits this one with --python"));
-        }
+        let file_name = target.check(path)?;
         let mut archive = Archive::open(path, &file_name.text)?;
         let dist_info = DistInfo::read(&mut archive, &file_name)?;
         let layout = Layout::new(&dist_info.metadata, target)
             .context(|| format!("{file_name} cannot be installed"))?;
-        let Unpacked { tree, mut warnings } =
+        let Assembled { tree, mut warnings } =
             unpack(&mut archive, &dist_info, &layout, &Arc::from(file_name.text.as_str()))?;
         let scripts = scripts(&tree, &layout)?;
         warnings.extend(format_warning(&file_name, &dist_info.packaging));
@@ -88,7 +85,21 @@ impl Wheel {
     }
 }
 
-fn scripts(tree: &Tree, layout: &Layout) -> Result<Vec<TreePath>> {
+impl Target {
+    /// The name of the wheel at `path`, which is not opened; fails where it is for something else.
+    pub fn check(&self, path: &Path) -> Result<WheelName> {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let name = WheelName::parse(&name)?;
+        match self.objection(&name.tags) {
+            None => Ok(name),
+            Some(objection) => Err(Failure::new(format!("{name} {objection}"))
+                .hint("take a wheel that fits, or name an interpreter that fits this one with --python")),
+        }
+    }
+}
+
+/// Every script in `tree` whose first line is `#!` and [`INTERPRETER`].
+pub fn scripts(tree: &Tree, layout: &Layout) -> Result<Vec<TreePath>> {
     let mut scripts = Vec::new();
     for (path, node) in tree.iter().filter(|(path, _)| path.below(&layout.scripts).is_some()) {
         if script::names_interpreter(&node.content).context(|| format!("{path} cannot be read again"))? {

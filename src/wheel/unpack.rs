@@ -1,35 +1,18 @@
 //! From members to a tree: every file verified against RECORD and put where its scheme says.
 //!
-//! Nothing that RECORD does not vouch for gets into the tree. What an installation changes (the first
-//! line of scripts, the search path of libraries) is changed here, and the RECORD in the tree
-//! describes the files as they are installed.
+//! Nothing that RECORD does not vouch for gets into the tree. What an installation changes is changed in
+//! [`super::assembly`].
 
-use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::Arc;
 
-use coil_bootstrap::format::path::TreePath;
-
 use super::archive::{Archive, Member};
-use super::contain::{Contained, contain_elf};
+use super::assembly::{Assembled, Assembly};
 use super::dist_info::DistInfo;
-use super::layout::{ENVIRONMENT, INTERPRETER, Layout, Place};
-use super::record::{self, Algorithm, Claim, Hash, Hasher};
-use super::script::with_interpreter;
+use super::layout::{ENVIRONMENT, Layout, Place};
+use super::record::Claim;
 use super::spill::{IN_MEMORY, Spill, Spilled};
 use crate::error::{Context, Failure, Result};
-use crate::tree::{Content, Node, Tree};
-
-/// The name this installer signs with in `INSTALLER`.
-const INSTALLER: &str = "coil";
-
-/// What the members of a wheel became.
-pub struct Unpacked {
-    /// What it puts into an image.
-    pub tree: Tree,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-}
+use crate::tree::Content;
 
 /// Puts the members of the wheel `origin` into a tree.
 pub fn unpack(
@@ -37,9 +20,8 @@ pub fn unpack(
     dist_info: &DistInfo,
     layout: &Layout,
     origin: &Arc<str>,
-) -> Result<Unpacked> {
-    let unpacked = Unpacked { tree: Tree::new(), warnings: Vec::new() };
-    let mut unpacking = Unpacking { dist_info, layout, origin, unpacked, installed: BTreeMap::new() };
+) -> Result<Assembled> {
+    let mut unpacking = Unpacking { dist_info, origin, assembly: Assembly::new(layout, origin) };
     let members = archive.members().to_vec();
     for member in members.iter().filter(|member| !dist_info.is_record(&member.path)) {
         let place = layout.place(&member.path).map_err(|why| unpacking.about(&member.path, &why))?;
@@ -48,17 +30,14 @@ pub fn unpack(
             unpacking.install(member, place, content)?;
         }
     }
-    unpacking.add_entry_points()?;
-    unpacking.add_own_files()?;
-    Ok(unpacking.unpacked)
+    unpacking.assembly.add_entry_points(&dist_info.entry_points)?;
+    unpacking.assembly.finish(&dist_info.directory)
 }
 
 struct Unpacking<'a> {
     dist_info: &'a DistInfo,
-    layout: &'a Layout,
     origin: &'a Arc<str>,
-    unpacked: Unpacked,
-    installed: BTreeMap<String, Claim>,
+    assembly: Assembly<'a>,
 }
 
 impl Unpacking<'_> {
@@ -83,37 +62,12 @@ impl Unpacking<'_> {
     }
 
     fn install(&mut self, member: &Member, place: Place, spilled: Spilled) -> Result<()> {
-        let Spilled { content, hash, length } = spilled;
         if member.link {
-            let target = self.link_target(member, &place, &content)?;
-            return self.insert(
-                place.path,
-                Content::Symlink(target),
-                false,
-                Claim { hash: None, size: None },
-            );
+            let target = self.link_target(member, &place, &spilled.content)?;
+            return self.assembly.add_link(place.path, target);
         }
-        let unreadable = || self.sentence(&member.path, "cannot be read again");
-        let mut changed = None;
-        if place.script {
-            changed = with_interpreter(&content).context(unreadable)?;
-        }
-        match contain_elf(&content).context(unreadable)? {
-            Contained::Unchanged => {}
-            Contained::Changed(contained) => changed = Some(contained),
-            Contained::Impossible(error) => self.unpacked.warnings.push(self.sentence(
-                &member.path,
-                &format!("keeps the search path for libraries that it came with: {error}"),
-            )),
-        }
-        let unreadable = || self.sentence(&member.path, "cannot be read again");
-        let claim = match &changed {
-            _ if is_byte_code(&place.path) => Claim { hash: None, size: None },
-            None if hash.algorithm == Algorithm::Sha256 => Claim { hash: Some(hash), size: Some(length) },
-            _ => claim(changed.as_ref().unwrap_or(&content)).context(unreadable)?,
-        };
-        let executable = member.executable || place.script;
-        self.insert(place.path, changed.unwrap_or(content), executable, claim)
+        let what = format!("the member {}", member.path);
+        self.assembly.add_file(place, member.executable, spilled, &what)
     }
 
     /// A script with the name of an entry point is a wrapper from an older build: the entry point wins,
@@ -140,46 +94,6 @@ impl Unpacking<'_> {
         Ok(target)
     }
 
-    fn add_entry_points(&mut self) -> Result<()> {
-        for point in self.dist_info.entry_points.scripts() {
-            let path = self.layout.script(&point.name).map_err(|why| {
-                Failure::new(format!(
-                    "{}: the entry point {:?} cannot be installed: {why}",
-                    self.origin, point.name
-                ))
-            })?;
-            self.add(path, point.script(INTERPRETER), true)?;
-        }
-        Ok(())
-    }
-
-    /// Adds `INSTALLER` and `RECORD`. RECORD lists itself without a hash, as it must.
-    fn add_own_files(&mut self) -> Result<()> {
-        let place = |file: &str| {
-            let path = format!("{}/{}/{file}", self.layout.site_packages, self.dist_info.directory);
-            TreePath::new(path).map_err(|error| Failure::new(format!("{}: {error}", self.origin)))
-        };
-        let (installer, record) = (place("INSTALLER")?, place("RECORD")?);
-        self.add(installer, format!("{INSTALLER}\n"), false)?;
-        self.installed.insert(self.layout.recorded(&record), Claim { hash: None, size: None });
-        let text = record::write(&self.installed);
-        self.insert(record, Content::bytes(text.into_bytes()), false, Claim { hash: None, size: None })
-    }
-
-    fn add(&mut self, path: TreePath, text: String, executable: bool) -> Result<()> {
-        let content = Content::bytes(text.into_bytes());
-        let claim = claim(&content).context(|| self.sentence(&path, "cannot be written"))?;
-        self.insert(path, content, executable, claim)
-    }
-
-    fn insert(&mut self, path: TreePath, content: Content, executable: bool, claim: Claim) -> Result<()> {
-        let recorded = self.layout.recorded(&path);
-        let node = Node { content, executable, origin: Arc::clone(self.origin) };
-        self.unpacked.tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))?;
-        self.installed.entry(recorded).or_insert(claim);
-        Ok(())
-    }
-
     fn about(&self, path: &str, why: &str) -> Failure {
         Failure::new(self.sentence(path, why))
     }
@@ -187,32 +101,4 @@ impl Unpacking<'_> {
     fn sentence(&self, path: &str, what: &str) -> String {
         format!("{}: the member {path} {what}", self.origin)
     }
-}
-
-/// Byte code belongs to an interpreter, not to the distribution: it may be compiled anew.
-fn is_byte_code(path: &TreePath) -> bool {
-    path.ends_with(".pyc") && path.parent().is_some_and(|parent| parent.file_name() == "__pycache__")
-}
-
-fn claim(content: &Content) -> std::io::Result<Claim> {
-    let (hash, size) = hash(content)?;
-    Ok(Claim { hash: Some(hash), size: Some(size) })
-}
-
-fn hash(content: &Content) -> std::io::Result<(Hash, u64)> {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut size = 0;
-    if let Some((_, mut reader)) = content.open()? {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match reader.read(&mut buffer)? {
-                0 => break,
-                length => {
-                    hasher.update(&buffer[..length]);
-                    size += length as u64;
-                }
-            }
-        }
-    }
-    Ok((hasher.finish(), size))
 }

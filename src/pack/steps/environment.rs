@@ -36,8 +36,8 @@ pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
         return Ok(directory);
     }
     report.doing("unpacking the environment of the build steps");
-    let scratch = tempfile::tempdir_in(store.work())
-        .context(|| format!("{} cannot be written", store.work().display()))?;
+    let scratch = tempfile::tempdir_in(store.scratch())
+        .context(|| format!("{} cannot be written", store.scratch().display()))?;
     let path = scratch.path().join("steps");
     let blobs: Vec<BlobPlace> =
         manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
@@ -61,6 +61,9 @@ fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
             wheel.blob,
             wheel.listing,
         );
+    }
+    if let Some(unowned) = installed.unowned.cloned() {
+        layers.add(LayerKind::App, ("files of no distribution", None), unowned.blob, unowned.listing);
     }
     let finder = finder(packing, installed)?;
     layers.add(LayerKind::App, ("steps", None), finder.blob, finder.listing);

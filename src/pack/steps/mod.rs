@@ -19,6 +19,7 @@ use self::workplace::Workplace;
 use super::wheels::Facts;
 use super::{Packing, app, runtime};
 use crate::error::{Context, Result};
+use crate::last_use;
 use crate::project::Project;
 use crate::project::sources::source_date;
 use crate::store::StoredLayer;
@@ -30,6 +31,8 @@ pub struct Installed<'a> {
     pub runtime: &'a StoredLayer<runtime::Facts>,
     /// The wheels.
     pub wheels: &'a [StoredLayer<Facts>],
+    /// Files of a virtualenv that belong to none of them.
+    pub unowned: Option<&'a StoredLayer<Facts>>,
 }
 
 impl Installed<'_> {
@@ -47,16 +50,20 @@ pub fn run(packing: &Packing, project: &mut Project, installed: &Installed, refr
     let place = packing.store.work().join(format!("steps-{}", key(project, installed, &before)?.hex()));
     let known = if refresh { None } else { Outcome::read(&place) };
     let outcome = match known {
-        Some(outcome) => outcome,
+        Some(outcome) => {
+            last_use::mark(&place);
+            outcome
+        }
         None => {
             let environment = environment::prepare(packing, installed)?;
-            let workplace = Workplace::make(&packing.store.work(), &before)?;
+            let workplace = Workplace::make(packing.store.scratch(), &before)?;
             let shell = Shell { environment: &environment, directory: &workplace.app(), project };
             for step in &project.steps {
                 packing.report.doing(&format!("running {step}"));
                 shell.run(step, packing.report)?;
             }
-            let outcome = workplace.outcome(&before, &project.exclude)?.keep(&place)?;
+            let outcome =
+                workplace.outcome(&before, &project.exclude)?.keep(&place, packing.store.scratch())?;
             packing.report.done(&format!("ran {}: {outcome}", steps(project.steps.len())));
             outcome
         }
@@ -74,7 +81,8 @@ fn steps(count: usize) -> String {
 fn key(project: &Project, installed: &Installed, before: &Tree) -> Result<Digest> {
     let sources =
         app::content_key(before).context(|| format!("cannot read the sources of {}", project.name))?;
-    let wheels: Vec<&Digest> = installed.wheels.iter().map(|wheel| &wheel.blob.diff_id).collect();
+    let wheels: Vec<&Digest> =
+        installed.wheels.iter().chain(installed.unowned).map(|wheel| &wheel.blob.diff_id).collect();
     let key = serde_json::json!([
         env!("COIL_CODE"),
         Digest::from_bytes(sources),

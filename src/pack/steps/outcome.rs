@@ -66,11 +66,10 @@ impl Outcome {
         outcome.changed.iter().enumerate().all(is_there).then_some(outcome)
     }
 
-    /// Keeps it at `place`, in place of what is there.
-    pub fn keep(self, place: &Path) -> Result<Outcome> {
+    /// Keeps it at `place`, in place of what is there; it is put together in `scratch`.
+    pub fn keep(self, place: &Path, scratch: &Path) -> Result<Outcome> {
         let write = || -> io::Result<()> {
-            let work = place.parent().unwrap_or(Path::new("."));
-            let made = tempfile::Builder::new().prefix("work-").tempdir_in(work)?;
+            let made = tempfile::Builder::new().prefix("outcome-").tempdir_in(scratch)?;
             for (number, changed) in self.changed.iter().enumerate() {
                 if let Some(file) = &changed.file {
                     fs::copy(file, made.path().join(number.to_string()))?;
@@ -141,7 +140,10 @@ mod tests {
                 Changed::of(&path("app/b"), &node(Content::Symlink("a".into()))),
             ];
             let outcome = Outcome { changed, removed: vec![path("app/gone")], warnings: Vec::new() };
-            assert_eq!(outcome.keep(&place).unwrap().to_string(), "2 files made or changed, 1 file removed");
+            assert_eq!(
+                outcome.keep(&place, directory.path()).unwrap().to_string(),
+                "2 files made or changed, 1 file removed"
+            );
             let mut before = Tree::new();
             for name in ["app/a", "app/gone", "app/stays"] {
                 before.insert(path(name), node(Content::bytes(*b"x"))).unwrap();
