@@ -1,14 +1,19 @@
 """Compiles Python sources into byte code, for coil's `bytecode` module.
 
-Standard input holds requests, standard output the answers, in the same order, until the input ends.
-All numbers are 4 bytes, the least significant first.
+Standard input holds chunks of requests, standard output the answers, in the same order, until the input
+ends. Whoever asks waits for all answers to a chunk before the next one is sent. All numbers are 4 bytes,
+the least significant first.
 
+    chunk:    the number of requests, requests
     request:  length of the name, name (UTF-8), length of the source, source
     answer:   0, length of the byte code, byte code     -- a whole .pyc file, unchecked-hash (PEP 552)
               1, length of the text, text (UTF-8)       -- why there is none
 
 The bytes must be the same in every run: nothing of the environment, no time and no path of this machine
 may get into them. So this file imports as little as it can, and only from the standard library.
+
+What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
+child, forked off a process that reads a chunk's first number and does nothing else.
 """
 
 import sys
@@ -18,6 +23,7 @@ if sys.path and sys.path[0] == "":
     del sys.path[0]
 
 import marshal
+import posix
 from importlib.util import MAGIC_NUMBER, source_hash
 
 UNCHECKED_HASH = b"\1\0\0\0"
@@ -119,12 +125,9 @@ def answer(kind, data):
     sys.stdout.buffer.flush()
 
 
-def main():
-    while True:
-        try:
-            name = read_block().decode()
-        except EOFError:
-            return
+def compile_chunk(count):
+    for _ in range(count):
+        name = read_block().decode()
         source = read_block()
         try:
             data = byte_code(name, source)
@@ -132,6 +135,38 @@ def main():
             answer(1, reason(error).encode("utf-8", "backslashreplace"))
         else:
             answer(0, data)
+
+
+def read_count():
+    """The number of requests of the next chunk; nothing behind it is read. None at the end."""
+    data = b""
+    while len(data) < 4:
+        more = posix.read(0, 4 - len(data))
+        if not more:
+            return None
+        data += more
+    return int.from_bytes(data, "little")
+
+
+def end_like(status):
+    """Ends as the child did, so that whoever asks sees the end of the answers, and why."""
+    if posix.WIFSIGNALED(status):
+        posix.kill(posix.getpid(), posix.WTERMSIG(status))
+    posix._exit(posix.WEXITSTATUS(status) or 1)
+
+
+def main():
+    while True:
+        count = read_count()
+        if count is None:
+            return
+        child = posix.fork()
+        if child == 0:
+            compile_chunk(count)
+            posix._exit(0)
+        status = posix.waitpid(child, 0)[1]
+        if status:
+            end_like(status)
 
 
 main()

@@ -4,9 +4,8 @@
 //! table and a new section header table, which the ELF header is made to point to. Layers are copied
 //! from file to file by the kernel and never held in memory.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use coil_bootstrap::format::digest::Digest;
@@ -18,9 +17,10 @@ use object::read::elf::{FileHeader, SectionHeader};
 use object::read::{ReadCache, ReadRef};
 use object::{LittleEndian, U16, U32, U64, pod};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, Writing};
 use crate::launcher::LAUNCHER;
 use crate::layer::BlobPlace;
+use crate::unfinished::Unfinished;
 
 type Header = FileHeader64<LittleEndian>;
 type Section = SectionHeader64<LittleEndian>;
@@ -29,9 +29,6 @@ const E: LittleEndian = LittleEndian;
 
 /// No launcher is longer, in bytes: a bound for what a damaged file can make us read.
 const MAX_LAUNCHER: u64 = 64 << 20;
-
-/// What the names of unfinished bundles begin with.
-const PREFIX: &str = ".coil-";
 
 /// Where the next blob of `size` bytes begins after `end`, in the section `.coil.layers`.
 pub fn align(end: u64) -> u64 {
@@ -54,7 +51,7 @@ pub fn check_output(out: &Path) -> Result<()> {
         let failure = Failure::new(format!("{}: there is no directory {}", message(), directory.display()));
         return Err(failure.hint("create it, or name another file with -o"));
     }
-    tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory).map(drop).map_err(|error| {
+    Unfinished::new(directory).map(drop).map_err(|error| {
         Failure::new(message()).because(error).hint("name a file in a directory you can write to with -o")
     })
 }
@@ -62,12 +59,12 @@ pub fn check_output(out: &Path) -> Result<()> {
 /// Writes the bundle to `out`, complete or not at all. `blobs` are those of the manifest's layers.
 pub fn write(out: &Path, launcher: &Launcher, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
     let cannot = || format!("cannot write the bundle to {}", out.display());
-    let mut builder = tempfile::Builder::new();
-    // Less the user's umask.
-    let builder = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o777));
-    let mut file = builder.tempfile_in(directory_of(out)).context(cannot)?;
-    write_to(file.as_file_mut(), launcher, manifest, blobs).context(cannot)?;
-    file.persist(out).map(drop).map_err(|error| error.error).context(cannot)
+    let write = || -> io::Result<()> {
+        let mut file = Unfinished::new(directory_of(out))?;
+        write_to(file.file(), launcher, manifest, blobs)?;
+        file.publish(out)
+    };
+    write().writing(directory_of(out), "name a file on another disk with -o", cannot)
 }
 
 /// Whether something is there that no earlier pack can have written: a source, a wheel, a device.

@@ -1,8 +1,11 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::{Color, Loudness};
 
 /// Pack a Python application, its wheels and a relocatable CPython into one executable.
 #[derive(Debug, Parser)]
@@ -11,6 +14,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// When to use colours.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub color: Color,
 }
 
 /// What coil can do.
@@ -20,8 +33,14 @@ pub enum Command {
     Pack(Pack),
     /// Pack a project into the cache and start it.
     Run(Run),
+    /// Write a starting point for a project's settings, after a look at it.
+    Init(Init),
     /// Show what is inside a bundle.
     Inspect(Inspect),
+    /// Write down exactly what would be packed, as pylock.toml beside the project.
+    Lock(Lock),
+    /// Show what coil's cache holds, or remove what is no longer used.
+    Cache(Cache),
     /// Put another runtime under an app: nothing else of the bundle changes.
     Rebase(Rebase),
     /// Make a runtime as a file of its own, or show what is in one.
@@ -38,12 +57,9 @@ pub struct Pack {
     /// The file to write [default: the project's name, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Say nothing but warnings and errors.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Say also what was left out of the runtime, and which files have no byte code.
-    #[arg(short, long, conflicts_with = "quiet")]
-    pub verbose: bool,
+    /// How much to say.
+    #[command(flatten)]
+    pub volume: Volume,
 }
 
 /// `coil run`
@@ -52,9 +68,32 @@ pub struct Run {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
+    /// How much to say.
+    #[command(flatten)]
+    pub volume: Volume,
     /// Arguments of the app.
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<std::ffi::OsString>,
+}
+
+/// `coil init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The project's directory.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
+}
+
+/// `coil lock`
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to lock.
+    #[command(flatten)]
+    pub project: Project,
+    /// The file to write, called pylock.toml or pylock.NAME.toml [default: pylock.toml beside the project,
+    /// pylock.NAME.toml beside a script or for requirements].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `coil inspect`
@@ -68,6 +107,73 @@ pub struct Inspect {
     /// Print the lock, as pylock.toml (PEP 751).
     #[arg(long)]
     pub lock: bool,
+}
+
+/// How much a command that packs says.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Volume {
+    /// Say nothing but warnings and errors, and show no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Say also what was left out of the runtime, and which files have no byte code.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+impl Volume {
+    /// How much to say, where the command says `usual` if nothing is asked for.
+    pub fn or(self, usual: Loudness) -> Loudness {
+        match self {
+            Volume { quiet: true, .. } => Loudness::Quiet,
+            Volume { verbose: true, .. } => Loudness::Verbose,
+            _ => usual,
+        }
+    }
+}
+
+/// `coil cache`
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// What to do; without one, `size`.
+    #[command(subcommand)]
+    pub action: Option<CacheAction>,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// Show where the cache is, and what it holds.
+    Size,
+    /// Print the cache's directory.
+    Dir,
+    /// Remove what packing has not used for a while. It is made again when it is needed again.
+    Prune(Prune),
+}
+
+/// `coil cache prune`
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// How long something must not have been used: 12h, 7d, 4w.
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = parse_age)]
+    pub older_than: Duration,
+    /// Remove everything, however lately it was used.
+    #[arg(long, conflicts_with = "older_than")]
+    pub all: bool,
+}
+
+/// Reads an age: a number and a unit.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let unit = match text.as_bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 24 * 3600,
+        Some(b'w') => 7 * 24 * 3600,
+        _ => return Err("write a number and m, h, d or w, such as 7d".into()),
+    };
+    let number: u64 = text[..text.len() - 1]
+        .parse()
+        .map_err(|_| "write a whole number before the unit, such as 7d".to_owned())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
 }
 
 /// `coil rebase`
@@ -135,7 +241,7 @@ pub struct Project {
     /// A directory, a script, a wheel, or requirements such as httpie or "flask>=3" (PEP 508).
     #[arg(value_name = "PROJECT")]
     pub projects: Vec<String>,
-    /// Requirements from a file, as pip reads it.
+    /// Requirements from a file as pip reads it, or a lock: pylock.toml, pylock.NAME.toml.
     #[arg(short, long = "requirement", value_name = "FILE")]
     pub requirements: Vec<PathBuf>,
     /// What to start by default: pkg.mod:func, -m pkg.mod, a console script or a file; arguments may follow.
@@ -147,16 +253,33 @@ pub struct Project {
     /// A source tree to pack beside the requirements; its modules can be imported.
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
+    /// A virtualenv whose distributions are packed as they are installed, instead of resolving.
+    #[arg(long, value_name = "DIR", conflicts_with = "requirements")]
+    pub venv: Option<PathBuf>,
+    /// Refuse a virtualenv with files that were changed since installation, are missing, or belong to nothing.
+    #[arg(long, requires = "venv")]
+    pub strict: bool,
+    /// Pack this commit, not what lies in the work tree (which is left alone).
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    /// Refuse to pack files that differ from their commit.
+    #[arg(long)]
+    pub require_clean: bool,
     /// The app's name [default: the project's].
     #[arg(long)]
     pub name: Option<String>,
-    /// The Python to pack: an interpreter, a version such as 3.12, or a directory
+    /// The Python to pack: an interpreter, a version such as 3.12, a directory, or an archive such as
+    /// python-build-standalone's
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
+    /// The C library the app runs with: the newer one of the host's and the carried one, always the
+    /// carried one, or always the host's.
+    #[arg(long, value_enum, default_value_t = Libc::Auto)]
+    pub libc: Libc,
     /// How hard to compress, from 1 (fast) to 22 (small).
     #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
           value_parser = clap::value_parser!(i32).range(1..=22))]
@@ -164,9 +287,36 @@ pub struct Project {
     /// Resolve anew, even if the same requirements were resolved within the last hour.
     #[arg(long)]
     pub refresh: bool,
+    /// What of the project is wanted.
+    #[command(flatten)]
+    pub choice: Choice,
     /// Where distributions come from.
     #[command(flatten)]
     pub index: Index,
+}
+
+/// Which parts of a project are packed, and whether a lock must say what they need.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Dependency options")]
+pub struct Choice {
+    /// Pack what this extra of the project needs, too.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub extra: Vec<String>,
+    /// Pack what any extra of the project needs.
+    #[arg(long)]
+    pub all_extras: bool,
+    /// Pack what this dependency group of the project needs, too.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Pack the group "dev", too.
+    #[arg(long, conflicts_with = "no_dev")]
+    pub dev: bool,
+    /// Leave the group "dev" out, as without this option.
+    #[arg(long)]
+    pub no_dev: bool,
+    /// Refuse to resolve: fail unless a lock says everything that is needed.
+    #[arg(long)]
+    pub locked: bool,
 }
 
 /// Where distributions come from. What is not said here is as configured for pip or uv.
@@ -185,9 +335,26 @@ pub struct Index {
     /// Use no index, only --find-links.
     #[arg(long)]
     pub no_index: bool,
+    /// Build wheels of source distributions, with --no-index as well.
+    #[arg(long, overrides_with = "no_build")]
+    pub build: bool,
+    /// Build no wheels of source distributions [default with --no-index].
+    #[arg(long, overrides_with = "build")]
+    pub no_build: bool,
     /// The tool that resolves [default: uv where it is installed, else pip].
     #[arg(long, env = "COIL_RESOLVER")]
     pub resolver: Option<Resolver>,
+}
+
+/// Which C library an app runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Libc {
+    /// The newer one.
+    Auto,
+    /// The carried one.
+    Bundled,
+    /// The host's.
+    Host,
 }
 
 /// The tools that can resolve.

@@ -4,6 +4,8 @@
 //! their own small error types and turn them into failures where the path or the name is known.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 /// A mistake or a fault that ends the command: one sentence, its causes, and a way out.
 #[derive(Debug)]
@@ -61,5 +63,45 @@ pub trait Context<T> {
 impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::result::Result<T, E> {
     fn context(self, message: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|cause| Failure::new(message()).because(cause))
+    }
+}
+
+/// Names the place that is full, where writing fails because of that.
+pub trait Writing<T> {
+    /// Turns the error into a failure with this sentence, as [`Context::context`] does; where no space is
+    /// left, the sentence goes on with `place`, and the hint says how to go elsewhere: `elsewhere` is the end
+    /// of a sentence that begins with "make room there, or".
+    fn writing(self, place: &Path, elsewhere: &str, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Writing<T> for io::Result<T> {
+    fn writing(self, place: &Path, elsewhere: &str, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Failure::new(format!("{}: no space is left in {}", message(), place.display()))
+                    .hint(format!("make room there, or {elsewhere}"))
+            }
+            _ => Failure::new(message()).because(error),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_one_sentence_with_its_place() {
+        let failed = |kind: io::ErrorKind| {
+            let result: io::Result<()> = Err(kind.into());
+            let place = Path::new("/small");
+            result.writing(place, "go elsewhere", || "cannot write x".to_owned()).unwrap_err()
+        };
+        let full = failed(io::ErrorKind::StorageFull);
+        assert_eq!(full.to_string(), "cannot write x: no space is left in /small");
+        assert_eq!(full.advice(), Some("make room there, or go elsewhere"));
+        assert!(std::error::Error::source(&full).is_none());
+        let other = failed(io::ErrorKind::NotFound);
+        assert_eq!((other.to_string().as_str(), other.advice()), ("cannot write x", None));
     }
 }

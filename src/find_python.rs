@@ -1,26 +1,30 @@
 //! Finds the interpreter that the user means, among those that are on this machine.
 //!
-//! Nothing is downloaded and no file is written: what is found is asked what it is, and that is all.
+//! What is found is asked what it is, unless that is remembered ([`Probes`]). A version that is not there is fetched
+//! by uv, where that is installed and may do it; nothing else is downloaded.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::error::{Failure, Result};
-use crate::interpreter::Interpreter;
+use crate::error::{Context, Failure, Result};
+use crate::interpreter::{Interpreter, SUPPORTED};
+use crate::probes::Probes;
+use crate::report::Report;
 
 /// Finds the interpreter for `--python`'s value, or for none.
 ///
 /// Without one: the active virtualenv's (`VIRTUAL_ENV`, `CONDA_PREFIX`), else `python3` on PATH. A value is
 /// the path of an interpreter, a directory with `bin/python3`, or a version (`3.12`, `3.12.1`, `python3.12`): then
-/// PATH, pyenv's versions and those uv knows are looked through. The failure lists what was looked at.
-pub fn find(request: Option<&str>) -> Result<Interpreter> {
-    let machine = Machine::of_environment();
+/// PATH, pyenv's versions and those uv knows are looked through, and uv is asked to fetch it. The failure lists what
+/// was looked at. Who is in `probes` and has not changed is not started.
+pub fn find(request: Option<&str>, probes: Probes, report: &Report) -> Result<Interpreter> {
+    let machine = Machine::of_environment(probes);
     match request {
         None => machine.default_interpreter(),
-        Some(text) if Path::new(text).is_dir() => in_directory(Path::new(text)),
+        Some(text) if Path::new(text).is_dir() => machine.in_directory(Path::new(text)),
         Some(text) => match Version::parse(text) {
-            Some(version) => machine.interpreter_of_version(version, text),
+            Some(version) => machine.interpreter_of_version(version, text, report),
             None => machine.named(text),
         },
     }
@@ -31,6 +35,7 @@ struct Machine {
     path: Vec<PathBuf>,
     virtualenvs: Vec<(&'static str, PathBuf)>,
     pyenv: Option<PathBuf>,
+    probes: Probes,
 }
 
 /// A version as somebody asks for it: two or three numbers.
@@ -38,22 +43,24 @@ struct Machine {
 struct Version(u16, u16, Option<u16>);
 
 impl Machine {
-    fn of_environment() -> Machine {
+    fn of_environment(probes: Probes) -> Machine {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let pyenv = set("PYENV_ROOT").or_else(|| Some(set("HOME")?.join(".pyenv")));
         Machine {
+            probes: probes.with_pyenv(pyenv.clone()),
             path: std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect(),
             virtualenvs: ["VIRTUAL_ENV", "CONDA_PREFIX"]
                 .into_iter()
                 .filter_map(|name| Some((name, set(name)?)))
                 .collect(),
-            pyenv: set("PYENV_ROOT").or_else(|| Some(set("HOME")?.join(".pyenv"))),
+            pyenv,
         }
     }
 
     fn default_interpreter(&self) -> Result<Interpreter> {
         if let Some((name, directory)) = self.virtualenvs.first() {
-            return in_directory(directory).map_err(|failure| {
+            return self.in_directory(directory).map_err(|failure| {
                 Failure::new(format!("the active environment ({name}) cannot be used"))
                     .because(failure)
                     .hint("deactivate it, or name an interpreter with --python")
@@ -61,7 +68,7 @@ impl Machine {
         }
         let mut first = None;
         for file in self.on_path("python3") {
-            match Interpreter::probe(&file) {
+            match self.probes.ask(&file) {
                 Ok(interpreter) => return Ok(interpreter),
                 Err(failure) => first = first.or(Some(failure)),
             }
@@ -76,25 +83,36 @@ impl Machine {
     fn named(&self, text: &str) -> Result<Interpreter> {
         let file = if text.contains('/') { Some(PathBuf::from(text)) } else { self.on_path(text).next() };
         match file.filter(|file| file.exists()) {
-            Some(file) => Interpreter::probe(&file),
+            Some(file) => self.probes.ask(&file),
             None => Err(Failure::new(format!("there is no interpreter {text}"))
                 .hint("give --python a path, a directory with bin/python3, or a version such as 3.12")),
         }
     }
 
-    fn interpreter_of_version(&self, version: Version, text: &str) -> Result<Interpreter> {
+    fn interpreter_of_version(&self, version: Version, text: &str, report: &Report) -> Result<Interpreter> {
         let mut looked = Vec::new();
         let mut fault = None;
         for place in [Machine::version_on_path, Machine::version_of_pyenv, Machine::version_of_uv] {
             for file in place(self, version, &mut looked) {
-                match Interpreter::probe(&file) {
+                if self.probes.is_empty_shim(&file) {
+                    continue;
+                }
+                match self.probes.ask(&file) {
                     Ok(interpreter) if version.covers(interpreter.version) => return Ok(interpreter),
                     Ok(_) => {}
                     // A shim of pyenv may have nothing behind it. What does start, and still cannot be
                     // packed, says why, if nothing better comes.
-                    Err(failure) if fault.is_none() && starts(&file) => fault = Some(failure),
-                    Err(_) => {}
+                    Err(failure) if starts(&file) => fault = fault.or(Some(failure)),
+                    Err(_) => self.probes.remember_empty_shim(&file),
                 }
+            }
+        }
+        // What is there and cannot be packed is not passed over in silence.
+        if fault.is_none() && SUPPORTED.contains(&version.1) {
+            match self.fetch_with_uv(version, report) {
+                Ok(Some(interpreter)) => return Ok(interpreter),
+                Ok(None) => {}
+                Err(failure) => fault = Some(failure),
             }
         }
         let failure =
@@ -138,36 +156,52 @@ impl Machine {
         found.into_iter().rev().map(|(_, file)| file).filter(|file| file.is_file()).collect()
     }
 
+    fn uv(&self) -> Option<PathBuf> {
+        self.on_path("uv").find(|file| starts(file))
+    }
+
+    /// What uv installs for this version; `None` where there is no uv.
+    fn fetch_with_uv(&self, version: Version, report: &Report) -> Result<Option<Interpreter>> {
+        let Some(uv) = self.uv() else { return Ok(None) };
+        report.doing(&format!("fetching CPython {version} with uv"));
+        let words = ["python", "install", "--no-bin", "--no-progress", "--color", "never"];
+        let output = Command::new(uv).args(words).arg(version.to_string()).stdin(Stdio::null()).output();
+        let output = output.context(|| "uv cannot be started".into())?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace("error: ", "");
+            return Err(Failure::new(format!("uv cannot install it: {said}")));
+        }
+        let found = self.version_of_uv(version, &mut Vec::new());
+        let interpreter = found.first().map(|file| Interpreter::probe(file)).transpose()?;
+        if let Some(interpreter) = &interpreter {
+            report.done(&format!("fetched CPython {} with uv", interpreter.full_version));
+        }
+        Ok(interpreter)
+    }
+
     fn version_of_uv(&self, version: Version, looked: &mut Vec<String>) -> Vec<PathBuf> {
-        let Some(uv) = self.on_path("uv").find(|file| starts(file)) else { return Vec::new() };
+        let Some(uv) = self.uv() else { return Vec::new() };
         looked.push("uv's interpreters".to_owned());
         let mut command = Command::new(uv);
-        command.args([
-            "python",
-            "find",
-            "--quiet",
-            "--offline",
-            "--no-python-downloads",
-            &version.to_string(),
-        ]);
+        command.args(["python", "find", "--offline", "--no-python-downloads", &version.to_string()]);
         let Ok(output) = command.stdin(Stdio::null()).stderr(Stdio::null()).output() else {
             return Vec::new();
         };
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if path.is_empty() { Vec::new() } else { vec![PathBuf::from(path)] }
     }
-}
 
-/// The interpreter of a prefix or a virtualenv.
-fn in_directory(directory: &Path) -> Result<Interpreter> {
-    let candidates = ["bin/python3", "bin/python", "python3", "python"].map(|name| directory.join(name));
-    match candidates.iter().find(|file| file.is_file()) {
-        Some(file) => Interpreter::probe(file),
-        None => Err(Failure::new(format!(
-            "{} holds no interpreter: there is no bin/python3 in it",
-            directory.display()
-        ))
-        .hint("give --python the path of an interpreter, a virtualenv, or a version such as 3.12")),
+    /// The interpreter of a prefix or a virtualenv.
+    fn in_directory(&self, directory: &Path) -> Result<Interpreter> {
+        let candidates = ["bin/python3", "bin/python", "python3", "python"].map(|name| directory.join(name));
+        match candidates.iter().find(|file| file.is_file()) {
+            Some(file) => self.probes.ask(file),
+            None => Err(Failure::new(format!(
+                "{} holds no interpreter: there is no bin/python3 in it",
+                directory.display()
+            ))
+            .hint("give --python the path of an interpreter, a virtualenv, or a version such as 3.12")),
+        }
     }
 }
 
@@ -211,6 +245,10 @@ mod tests {
 
     use super::*;
 
+    fn machine(virtualenvs: Vec<(&'static str, PathBuf)>, pyenv: Option<PathBuf>) -> Machine {
+        Machine { path: Vec::new(), virtualenvs, pyenv, probes: Probes::forgotten() }
+    }
+
     #[test]
     fn versions_are_told_from_names() {
         assert_eq!(Version::parse("3.12"), Some(Version(3, 12, None)));
@@ -229,8 +267,7 @@ mod tests {
             std::fs::create_dir_all(&bin).unwrap();
             std::fs::write(bin.join("python3"), "").unwrap();
         }
-        let machine =
-            Machine { path: Vec::new(), virtualenvs: Vec::new(), pyenv: Some(root.path().to_owned()) };
+        let machine = machine(Vec::new(), Some(root.path().to_owned()));
         let found = machine.version_of_pyenv(Version(3, 12, None), &mut Vec::new());
         let names: Vec<_> =
             found.iter().map(|file| file.iter().rev().nth(2).unwrap().to_str().unwrap()).collect();
@@ -239,8 +276,9 @@ mod tests {
 
     #[test]
     fn a_version_that_is_nowhere_is_answered_with_where_was_looked() {
-        let machine = Machine { path: Vec::new(), virtualenvs: Vec::new(), pyenv: None };
-        let failure = machine.interpreter_of_version(Version(3, 12, None), "3.12").unwrap_err();
+        let machine = machine(Vec::new(), None);
+        let report = Report::new(crate::report::Loudness::Quiet);
+        let failure = machine.interpreter_of_version(Version(3, 12, None), "3.12", &report).unwrap_err();
         assert_eq!(
             failure.to_string(),
             "there is no Python 3.12 here; looked at python3.12 and python3 on PATH"
@@ -252,7 +290,7 @@ mod tests {
     fn a_broken_active_environment_is_named_and_not_passed_over() {
         let root = tempfile::tempdir().unwrap();
         let virtualenvs = vec![("VIRTUAL_ENV", root.path().to_owned())];
-        let machine = Machine { path: Vec::new(), virtualenvs, pyenv: None };
+        let machine = machine(virtualenvs, None);
         let failure = machine.default_interpreter().unwrap_err();
         assert_eq!(failure.to_string(), "the active environment (VIRTUAL_ENV) cannot be used");
     }

@@ -45,7 +45,7 @@ pub struct Interpreter {
 }
 
 /// The Python versions that can be packed: 3.9 up to, but not including, 3.15.
-const SUPPORTED: std::ops::Range<u16> = 9..15;
+pub const SUPPORTED: std::ops::Range<u16> = 9..15;
 
 impl Interpreter {
     /// Asks the interpreter at `executable` what it is.

@@ -3,12 +3,9 @@
 //! The blob depends on the tree's paths, contents and exec bits and on nothing else: not on the number
 //! of cores, which only decides how many frames are compressed at a time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::frames::{self, MAX_FRAME};
@@ -18,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
+use crate::pool::{Line, Pool};
 use crate::tree::{Content, Node, Tree};
 
 /// The compression level where the user names none.
@@ -51,23 +49,14 @@ impl From<PathBuf> for BlobPlace {
     }
 }
 
-/// Writes `tree` to `sink` as a layer, compressed at `level` (1 to 22).
+/// Writes `tree` to `sink` as a layer, compressed at `level` (1 to 22) by the threads of `pool`.
 ///
 /// Fails as reading the tree's contents or writing the sink fails. At most a few frames a core are in
-/// memory at a time, whatever the size of the tree.
-pub fn write(tree: &Tree, level: i32, sink: &mut dyn Write) -> io::Result<Blob> {
-    let threads = thread::available_parallelism().map_or(1, |n| n.get());
-    let (jobs, queue) = channel::<Job>();
-    let queue = Mutex::new(queue);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| compress(&queue, level));
-        }
-        let pipeline = Pipeline { jobs, waiting: VecDeque::new(), limit: 2 * threads };
-        let mut writer = Writer::new(pipeline, sink);
-        write_entries(tree, &mut writer)?;
-        writer.finish()
-    })
+/// memory at a time, whatever the size of the tree and however many layers are written at once.
+pub fn write(tree: &Tree, level: i32, pool: &Pool, sink: &mut dyn Write) -> io::Result<Blob> {
+    let mut writer = Writer::new(pool, level, sink);
+    write_entries(tree, &mut writer)?;
+    writer.finish()
 }
 
 fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
@@ -107,39 +96,18 @@ fn entries(tree: &Tree) -> Vec<(TreePath, Option<&Node>)> {
     all
 }
 
-/// A frame to be compressed, and where the result goes.
-struct Job {
-    frame: Vec<u8>,
-    result: SyncSender<Compressed>,
-}
-
 /// A compressed frame, and its length before.
 type Compressed = io::Result<(Vec<u8>, u32)>;
 
-fn compress(queue: &Mutex<Receiver<Job>>, level: i32) {
-    let mut compressor = Compressor::new(level);
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { frame, result }) = job else { return };
-        let compressed = match &mut compressor {
-            Ok(compressor) => compressor.compress(&frame).map(|bytes| (bytes, frame.len() as u32)),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        // Nobody waits any more when writing has failed.
-        let _ = result.send(compressed);
-    }
-}
-
-/// Frames on their way through the threads, in order.
-struct Pipeline {
-    jobs: Sender<Job>,
-    waiting: VecDeque<Receiver<Compressed>>,
-    limit: usize,
+fn compress(frame: &[u8], level: i32) -> Compressed {
+    let bytes = Compressor::new(level)?.compress(frame)?;
+    Ok((bytes, frame.len() as u32))
 }
 
 /// Cuts entries into frames and puts the compressed frames into the sink.
 struct Writer<'a> {
-    pipeline: Pipeline,
+    line: Line<'a, Compressed>,
+    level: i32,
     sink: &'a mut dyn Write,
     frame: Vec<u8>,
     frames: Vec<(u32, u32)>,
@@ -150,9 +118,10 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(pipeline: Pipeline, sink: &'a mut dyn Write) -> Self {
+    fn new(pool: &'a Pool, level: i32, sink: &'a mut dyn Write) -> Self {
         Writer {
-            pipeline,
+            line: Line::new(pool),
+            level,
             sink,
             frame: Vec::new(),
             frames: Vec::new(),
@@ -197,8 +166,8 @@ impl<'a> Writer<'a> {
         self.end_frame()?;
         self.frame.extend(tar::END);
         self.end_frame()?;
-        while !self.pipeline.waiting.is_empty() {
-            self.take_result()?;
+        while let Some(compressed) = self.line.next() {
+            self.take(compressed.map_err(io::Error::other)?)?;
         }
         let index = frames::encode(&self.frames);
         self.put(&index)?;
@@ -217,17 +186,13 @@ impl<'a> Writer<'a> {
         let frame = std::mem::take(&mut self.frame);
         self.diff_id.update(&frame);
         self.unpacked_size += frame.len() as u64;
-        let (result, waiting) = sync_channel(1);
-        let gone = |_| io::Error::other("the compressing threads are gone");
-        self.pipeline.jobs.send(Job { frame, result }).map_err(gone)?;
-        self.pipeline.waiting.push_back(waiting);
-        if self.pipeline.waiting.len() > self.pipeline.limit { self.take_result() } else { Ok(()) }
+        let level = self.level;
+        let due = self.line.push(move || compress(&frame, level)).map_err(io::Error::other)?;
+        due.into_iter().try_for_each(|compressed| self.take(compressed))
     }
 
-    fn take_result(&mut self) -> io::Result<()> {
-        let Some(waiting) = self.pipeline.waiting.pop_front() else { return Ok(()) };
-        let gone = |_| io::Error::other("the compressing threads are gone");
-        let (bytes, decompressed) = waiting.recv().map_err(gone)??;
+    fn take(&mut self, compressed: Compressed) -> io::Result<()> {
+        let (bytes, decompressed) = compressed?;
         self.frames.push((bytes.len() as u32, decompressed));
         self.put(&bytes)
     }
@@ -264,7 +229,7 @@ mod tests {
 
     fn blob(tree: &Tree) -> (Vec<u8>, Blob) {
         let mut bytes = Vec::new();
-        let blob = write(tree, 3, &mut bytes).unwrap();
+        let blob = write(tree, 3, &Pool::new(2), &mut bytes).unwrap();
         (bytes, blob)
     }
 
@@ -308,10 +273,9 @@ mod tests {
         let path = directory.path().join("file");
         std::fs::write(&path, b"12345").unwrap();
         let mut file = std::fs::File::open(&path).unwrap();
-        let queue = channel().0;
+        let pool = Pool::new(1);
         let mut sink = Vec::new();
-        let pipeline = Pipeline { jobs: queue, waiting: VecDeque::new(), limit: 2 };
-        let mut writer = Writer::new(pipeline, &mut sink);
+        let mut writer = Writer::new(&pool, 1, &mut sink);
         let kind = |size| Kind::File { size, executable: false };
         let mut add = |size, file: &mut dyn Read| {
             writer.entry(&Entry { path: TreePath::new("x").unwrap(), kind: kind(size) }, size, file)

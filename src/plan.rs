@@ -4,7 +4,9 @@
 //! several do (`site-packages`, `bin`, a namespace package), it has a real directory with links inside.
 //! Two layers that have one path with different contents are refused, by name.
 
-use std::collections::BTreeMap;
+mod files;
+
+use std::collections::{BTreeMap, HashMap};
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::{Environment, Program, Source};
@@ -19,6 +21,7 @@ pub struct Listing {
     /// Who provides it, in words a user understands.
     pub origin: String,
     /// Every file and link by its path in the layer, with the digest of its content.
+    #[serde(with = "files")]
     pub files: BTreeMap<TreePath, Digest>,
     /// Those whose first line names the interpreter.
     pub scripts: Vec<TreePath>,
@@ -36,30 +39,30 @@ const REAL: [&str; 2] = ["bin", "run"];
 /// directory of the environment.
 pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
     let mut root = Directory::default();
-    let mut taken: BTreeMap<TreePath, (usize, Digest)> = BTreeMap::new();
+    let mut taken: HashMap<&str, (usize, Digest)> = HashMap::new();
     for (index, layer) in layers.iter().enumerate().skip(1) {
         // Byte code comes after all sources: where those agree, either's will do, even if the bytes differ
         // with what else was compiled; where they do not, the conflict is told of them.
         let (compiled, others): (Vec<_>, Vec<_>) =
             layer.files.iter().partition(|(path, _)| path.ends_with(".pyc"));
         for (path, digest) in others.into_iter().chain(compiled) {
-            let place = place(path)?;
-            match taken.get(&place) {
+            let place = place(path);
+            match taken.get(place) {
                 None => {}
                 // Wheels that share a namespace package often bring the same `__init__.py`.
                 Some((_, there)) if there == digest || path.contains("/__pycache__/") => continue,
                 Some((other, _)) => {
-                    return Err(conflict(&layers[*other].origin, &layer.origin, &place));
+                    return Err(conflict(&layers[*other].origin, &layer.origin, place));
                 }
             }
             let script = layer.scripts.contains(path);
-            root.add(&place, Source { layer: index, path: path.clone() }, script, layers)?;
+            root.add(place, From { layer: index, path }, script, layers)?;
             taken.insert(place, (index, *digest));
         }
     }
     let mut environment = Environment::default();
-    let reaching = layers.iter().flat_map(|layer| &layer.reaching).map(place).collect::<Result<Vec<_>>>()?;
-    let made: Vec<&str> = reaching.iter().map(TreePath::as_str).chain(REAL).chain([site_packages]).collect();
+    let reaching = layers.iter().flat_map(|layer| &layer.reaching).map(place);
+    let made: Vec<&str> = reaching.chain(REAL).chain([site_packages]).collect();
     let real = |path: &str| made.iter().any(|made| *made == path || is_above(path, made));
     root.link("", &real, &mut environment);
     Ok(environment)
@@ -76,25 +79,30 @@ fn is_above(path: &str, below: &str) -> bool {
 
 /// Where something in a layer belongs in the environment: what a wheel puts below its prefix is there
 /// under the same name, and a source tree is in `app`.
-fn place(path: &TreePath) -> Result<TreePath> {
-    let place = path.below("venv").map(TreePath::new).unwrap_or_else(|| Ok(path.clone()));
-    place.map_err(|error| Failure::new(error.to_string()))
+fn place(path: &TreePath) -> &str {
+    path.below("venv").unwrap_or(path)
+}
+
+/// Where a file of the environment comes from.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    layer: usize,
+    path: &'a TreePath,
 }
 
 /// A directory of the environment on its way to being one link or a real directory.
 #[derive(Default)]
-struct Directory {
+struct Directory<'a> {
     /// The layer that alone provides it, until a second one is found; `None` before the first.
     owner: Option<usize>,
     shared: bool,
-    directories: BTreeMap<String, Directory>,
-    files: BTreeMap<String, (Source, bool)>,
+    directories: BTreeMap<&'a str, Directory<'a>>,
+    files: BTreeMap<&'a str, (From<'a>, bool)>,
 }
 
-impl Directory {
-    fn add(&mut self, place: &str, source: Source, script: bool, layers: &[Listing]) -> Result<()> {
-        let clash =
-            |other: usize| conflict(&layers[other].origin, &layers[source.layer].origin, &source.path);
+impl<'a> Directory<'a> {
+    fn add(&mut self, place: &'a str, source: From<'a>, script: bool, layers: &[Listing]) -> Result<()> {
+        let clash = |other: usize| conflict(&layers[other].origin, &layers[source.layer].origin, source.path);
         match self.owner {
             Some(owner) if owner != source.layer => self.shared = true,
             _ => self.owner = Some(source.layer),
@@ -107,7 +115,7 @@ impl Directory {
                     return Err(clash(there.layer));
                 }
                 let before = self.shared;
-                let directory = self.directories.entry(name.to_owned()).or_default();
+                let directory = self.directories.entry(name).or_default();
                 directory.add(rest, source, script, layers)?;
                 self.shared = before || directory.shared;
                 Ok(())
@@ -116,7 +124,7 @@ impl Directory {
                 if let Some(there) = self.directories.get(place) {
                     return Err(clash(there.owner.unwrap_or(0)));
                 }
-                self.files.insert(place.to_owned(), (source, script));
+                self.files.insert(place, (source, script));
                 Ok(())
             }
         }
@@ -128,7 +136,7 @@ impl Directory {
             // The path came from a checked one, so it is one.
             let Ok(place) = TreePath::new(below(name)) else { continue };
             let table = if *script { &mut environment.scripts } else { &mut environment.links };
-            table.insert(place, source.clone());
+            table.insert(place, Source { layer: source.layer, path: source.path.clone() });
         }
         for (name, directory) in &self.directories {
             let place = below(name);

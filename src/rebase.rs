@@ -77,7 +77,7 @@ mod tests {
 
     use coil_bootstrap::format::digest::Digest;
     use coil_bootstrap::format::manifest::{
-        Environment, LAYER_MEDIA_TYPE, LayerKind, Platform, SCHEMA, Slot,
+        CLibraryRule, Environment, LAYER_MEDIA_TYPE, LayerKind, Platform, SCHEMA, Slot,
     };
     use coil_bootstrap::format::path::TreePath;
 
@@ -109,9 +109,10 @@ mod tests {
             abi: "cp312".into(),
             magic: "cb0d0d0a".into(),
             libc: "glibc-2.36".into(),
+            libstdcxx: None,
             executable: path("python/bin/python3.12"),
             loader: path("python/libc/ld-linux-x86-64.so.2"),
-            search_path: vec![path("python/lib")],
+            search_path: ["python/lib", "python/libgcc", "python/libc"].map(path),
             loader_slot: Slot { offset: 64, size: 4096 },
             search_path_slot: Slot { offset: 8192, size: 4096 },
             site_packages: path("lib/python3.12/site-packages"),
@@ -131,8 +132,10 @@ mod tests {
             layers: vec![first, layer(LayerKind::App, 100, 8192)],
             commands: BTreeMap::new(),
             default: None,
+            c_library: CLibraryRule::Auto,
             environment: Environment::default(),
             lock: None,
+            source: None,
         }
     }
 

@@ -2,21 +2,32 @@
 //!
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
-//! ROOT/pack/made/HEX.json    what is known of something made, named by the digest of its inputs
+//! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the digest of its inputs
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
-//! ROOT/pack/work/            directories for the tools that resolve and build
+//! ROOT/pack/pythons/HEX/     a Python that came as an archive, named by its digest
+//! ROOT/pack/work/            build environments
+//! ROOT/pack/tmp/PID-N/       what a pack is working on; its owner holds a lock on the directory
+//! ROOT/pack/lock             held by every pack, together; `coil cache prune` holds it alone
 //! ```
 //!
-//! Entries appear by a rename and are never changed. An entry that cannot be read counts as missing.
-//! Everything may be deleted at any time.
+//! Entries appear by a rename out of `tmp` and are never changed; their time of change says when they were used
+//! last. An entry that cannot be read counts as missing. Everything may be deleted at any time, and a pack
+//! makes it again; what it is about to use is safe from `coil cache prune`. Locks guard clean-up alone:
+//! two packs that make the same thing at once both make it, and one of the two stays.
+
+mod census;
+
+pub use self::census::{Census, Kind};
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use coil_bootstrap::cache::{self, Workspace};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
@@ -24,18 +35,24 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, Writing};
+use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
 use crate::plan::Listing;
+use crate::pool::Pool;
+use crate::probes::Probes;
 use crate::tree::{Content, Tree};
 
 /// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Key(Digest);
+pub struct Key {
+    step: &'static str,
+    digest: Digest,
+}
 
 impl Key {
     /// The key of what `step` makes of `inputs`.
-    pub fn new(step: &str, inputs: &[&dyn AsRef<[u8]>]) -> Self {
+    pub fn new(step: &'static str, inputs: &[&dyn AsRef<[u8]>]) -> Self {
         let mut hasher = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hasher.update((bytes.len() as u64).to_le_bytes());
@@ -44,7 +61,7 @@ impl Key {
         add(env!("COIL_CODE").as_bytes());
         add(step.as_bytes());
         inputs.iter().for_each(|input| add((*input).as_ref()));
-        Key(Digest::from_bytes(hasher.finalize().into()))
+        Key { step, digest: Digest::from_bytes(hasher.finalize().into()) }
     }
 }
 
@@ -59,28 +76,55 @@ pub struct StoredLayer<T> {
     pub facts: T,
 }
 
+/// What helps where the cache is full, as the end of a sentence.
+const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
+
 /// The packer's cache.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    pool: Arc<Pool>,
+    workspace: Workspace,
+    _lock: Option<File>,
 }
 
 impl Store {
-    /// Opens the store below the cache directory `cache`, creating it where it is missing.
+    /// Opens the store below the cache directory `cache` for one pack, creating it where it is missing. Waits
+    /// for a `coil cache prune` that is at work, and removes what killed packs left behind.
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("pack");
-        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "work"] {
+        let cannot = |path: &Path, error: Box<dyn std::error::Error + Send + Sync>| {
+            Failure::new(format!("cannot create the cache {}", path.display()))
+                .because(error)
+                .hint("set COIL_CACHE to a directory you can write to")
+        };
+        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "pythons", "work", "tmp"] {
             let directory = root.join(name);
-            fs::create_dir_all(&directory).map_err(|error| {
-                Failure::new(format!("cannot create the cache {}", directory.display()))
-                    .because(error)
-                    .hint("set COIL_CACHE to a directory you can write to")
-            })?;
+            fs::create_dir_all(&directory).map_err(|error| cannot(&directory, error.into()))?;
         }
-        Ok(Store { root })
+        let lock = lock_file(&root).filter(|file| file.lock_shared().is_ok());
+        let tmp = root.join("tmp");
+        cache::sweep(&tmp);
+        let workspace = Workspace::create_in(&tmp).map_err(|error| cannot(&tmp, error.into()))?;
+        Ok(Store { root, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
     }
 
-    /// A directory that tools may fill and that outlives this run.
+    /// A directory for what this pack alone works on, gone with the store.
+    pub fn scratch(&self) -> &Path {
+        self.workspace.path()
+    }
+
+    /// What interpreters said of themselves.
+    pub fn probes(&self) -> Probes {
+        Probes::kept_in(self.root.join("made"))
+    }
+
+    /// The threads that compress, and compile, what goes into the store.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Where build environments are kept.
     pub fn work(&self) -> PathBuf {
         self.root.join("work")
     }
@@ -93,6 +137,11 @@ impl Store {
     /// A cache, as the launcher keeps one, for runtimes that are run here.
     pub fn runtimes(&self) -> PathBuf {
         self.root.join("runtimes")
+    }
+
+    /// Where the Python in the archive with this digest is unpacked, if it is there.
+    pub fn python(&self, archive: &Digest) -> PathBuf {
+        self.root.join("pythons").join(archive.hex())
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.
@@ -108,15 +157,25 @@ impl Store {
         let keep = || -> io::Result<()> {
             let directory = self.root.join("wheels").join(digest.hex());
             fs::create_dir_all(&directory)?;
-            let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(self.scratch())?;
             io::copy(&mut File::open(path)?, file.as_file_mut())?;
             file.persist(&place)?;
             Ok(())
         };
         if !place.exists() {
-            keep().context(|| format!("cannot write {}", place.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         }
         Ok(digest)
+    }
+
+    /// Whether that wheel is there; it is about to be used if so.
+    pub fn has_wheel(&self, digest: &Digest, name: &str) -> bool {
+        let place = self.wheel(digest, name);
+        let there = fs::metadata(&place);
+        there.is_ok_and(|there| {
+            last_use::mark_seen(&place, &there);
+            true
+        })
     }
 
     /// Where the blob with this digest is.
@@ -128,7 +187,7 @@ impl Store {
     pub fn keep_blob(&self, blob: &Blob, place: &BlobPlace) -> Result<BlobPlace> {
         let path = self.blob(&blob.digest);
         let keep = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))?;
+            let mut file = tempfile::NamedTempFile::new_in(self.scratch())?;
             let mut from = File::open(&place.file)?;
             from.seek(SeekFrom::Start(place.offset))?;
             io::copy(&mut from.take(blob.size), file.as_file_mut())?;
@@ -136,26 +195,37 @@ impl Store {
             Ok(())
         };
         if !self.has(blob) {
-            keep().context(|| format!("cannot write {}", path.display()))?;
+            keep().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))?;
         }
         Ok(path.into())
     }
 
     /// What was stored under `key`.
     pub fn get<T: DeserializeOwned>(&self, key: Key) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.made(key)).ok()?).ok()
+        let path = self.made(key);
+        let value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        last_use::mark(&path);
+        Some(value)
     }
 
     /// Stores `value` under `key`.
     pub fn put<T: Serialize>(&self, key: Key, value: &T) -> Result<()> {
         let path = self.made(key);
         let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(self.root.join("made"))?;
-            serde_json::to_writer(io::BufWriter::new(&mut file), value)?;
+            let mut file = tempfile::NamedTempFile::new_in(self.scratch())?;
+            let mut writer = io::BufWriter::new(&mut file);
+            serde_json::to_writer(&mut writer, value)?;
+            writer.flush()?;
+            drop(writer);
             file.persist(&path)?;
             Ok(())
         };
-        write().context(|| format!("cannot write {}", path.display()))
+        write().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))
+    }
+
+    /// The layer made from the inputs of `key`, if it is in the store.
+    pub fn stored<T: DeserializeOwned>(&self, key: Key) -> Option<StoredLayer<T>> {
+        self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob))
     }
 
     /// The layer made from the inputs of `key`: from the store, or made now by `make`.
@@ -164,20 +234,20 @@ impl Store {
         T: Serialize + DeserializeOwned,
         F: FnOnce() -> Result<Made<T>>,
     {
-        let stored = self.get::<StoredLayer<T>>(key).filter(|stored| self.has(&stored.blob));
-        if let Some(stored) = stored {
+        if let Some(stored) = self.stored(key) {
             return Ok(stored);
         }
         let Made { tree, origin, scripts, reaching, programs, facts } = make()?;
-        let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))
-            .context(|| format!("cannot write to {}", self.root.display()))?;
-        let blob = layer::write(&tree, level, &mut file)
+        let mut file =
+            tempfile::NamedTempFile::new_in(self.scratch())
+                .writing(&self.root, ELSEWHERE, || "cannot write to the cache".to_owned())?;
+        let blob = layer::write(&tree, level, &self.pool, &mut file)
             .and_then(|blob| file.flush().map(|()| blob))
-            .context(|| format!("cannot make a layer of {origin}"))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
         let place = self.blob(&blob.digest);
         file.persist(&place)
             .map_err(|error| error.error)
-            .context(|| format!("cannot write {}", place.display()))?;
+            .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let listing = Listing { origin, files, scripts, reaching, programs };
         let stored = StoredLayer { blob, listing, facts };
@@ -186,12 +256,22 @@ impl Store {
     }
 
     fn has(&self, blob: &Blob) -> bool {
-        fs::metadata(self.blob(&blob.digest)).is_ok_and(|file| file.len() == blob.size)
+        let place = self.blob(&blob.digest);
+        let there = fs::metadata(&place);
+        there.is_ok_and(|there| {
+            last_use::mark_seen(&place, &there);
+            there.len() == blob.size
+        })
     }
 
     fn made(&self, key: Key) -> PathBuf {
-        self.root.join("made").join(format!("{}.json", key.0.hex()))
+        self.root.join("made").join(format!("{}-{}.json", key.step, key.digest.hex()))
     }
+}
+
+/// The lock that packs hold together and a clean-up alone; `None` where there cannot be one.
+fn lock_file(root: &Path) -> Option<File> {
+    File::options().create(true).append(true).open(root.join("lock")).ok()
 }
 
 /// What a layer is made of.
@@ -210,15 +290,19 @@ pub struct Made<T> {
     pub facts: T,
 }
 
+/// The digests of what may meet files of other layers in an environment. The runtime meets nobody.
 fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
-    let digest = |content: &Content| match content {
+    let alone = Digest::of(b"");
+    let digest = |path: &TreePath, content: &Content| match content {
+        _ if path.below("python").is_some() => Ok(alone),
         Content::Symlink(target) => Ok(Digest::of(format!("link to {target}").as_bytes())),
         other => digest_of(other),
     };
-    tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
+    tree.iter().map(|(path, node)| Ok((path.clone(), digest(path, &node.content)?))).collect()
 }
 
-fn digest_of(content: &Content) -> io::Result<Digest> {
+/// The SHA-256 of a content; that of nothing for a link.
+pub fn digest_of(content: &Content) -> io::Result<Digest> {
     match content.open()? {
         Some((_, mut reader)) => digest_of_reader(&mut reader),
         None => Ok(Digest::of(b"")),

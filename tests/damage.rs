@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use coil::bundle::Launcher;
 use coil::launcher::LAUNCHER;
 use coil::layer::{self, Blob};
+use coil::pool::Pool;
 use coil::tree::{Content, Node, Tree};
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::error::Error;
 use coil_bootstrap::first_start::prepare;
 use coil_bootstrap::format::manifest::{
-    Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA, Slot,
-    Source,
+    CLibraryRule, Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python,
+    SCHEMA, Slot, Source,
 };
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::host::Host;
@@ -37,7 +38,7 @@ impl Fixture {
         let mut layers: Vec<(Layer, Vec<u8>)> = Vec::new();
         for (kind, tree) in [(LayerKind::Runtime, runtime), (LayerKind::App, app)] {
             let mut bytes = Vec::new();
-            let blob = layer::write(&tree, 3, &mut bytes).unwrap();
+            let blob = layer::write(&tree, 3, &Pool::new(2), &mut bytes).unwrap();
             let end = layers.last().map_or(0, |(last, _)| last.offset + last.size);
             layers.push((describe(kind, &blob, coil::bundle::align(end)), bytes));
         }
@@ -86,7 +87,7 @@ impl Fixture {
     fn first_start(&self) -> Result<PathBuf, Error> {
         let candidate = Candidate { root: self.cache(), needs: None };
         let uid = fs::metadata(self.directory.path()).unwrap().uid();
-        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate] };
+        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None };
         prepare(&Bundle::open(&self.path())?, &host, false)
     }
 
@@ -141,19 +142,22 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             libc: "glibc-2.36".into(),
             executable: path("python/bin/python3.12"),
             loader: path("python/libc/ld.so"),
-            search_path: vec![path("python/lib")],
+            search_path: ["python/lib", "python/libgcc", "python/libc"].map(path),
+            libstdcxx: None,
             loader_slot: Slot { offset: 100, size: 4096 },
             search_path_slot: Slot { offset: 5000, size: 12288 },
             site_packages: path("lib/python3.12/site-packages"),
         },
         layers,
-        commands: [("main".into(), Command { script: path("app/main.py"), args: vec![] })].into(),
+        commands: [("main".into(), Command::of(path("app/main.py")))].into(),
         default: Some("main".into()),
+        c_library: CLibraryRule::Bundled,
         environment: Environment {
             links: [(path("app"), Source { layer: 1, path: path("app") })].into(),
             ..Environment::default()
         },
         lock: None,
+        source: None,
     }
 }
 
@@ -250,7 +254,7 @@ fn entries_that_reach_out_of_a_layer_are_refused() {
         .insert(TreePath::new("app/x").unwrap(), node(Content::Symlink("../../../../tmp".into())))
         .unwrap();
     let mut bytes = Vec::new();
-    let blob = layer::write(&through, 3, &mut bytes).unwrap();
+    let blob = layer::write(&through, 3, &Pool::new(2), &mut bytes).unwrap();
     let mut fixture = Fixture::new();
     let offset = fixture.layers[1].0.offset;
     fixture.layers[1] = (describe(LayerKind::App, &blob, offset), bytes);

@@ -237,13 +237,13 @@ fn a_full_disk_leaves_no_output() {
     let script = format!("cd '{place}'; export COIL_CACHE='{}'; {script}", cache.display());
     assert_refused(
         &mounting(&script, &[env!("CARGO_BIN_EXE_coil")]),
-        &["cannot write the bundle to small/out", "No space left"],
+        &["cannot write the bundle to small/out", "no space is left"],
     );
     let script = format!(
         "cd '{place}'; mount -t tmpfs -o size=3m tmpfs small; export COIL_CACHE='{place}/small'; code=0
         \"$0\" pack main.py -o out || code=$?; find . -name 'out*'; exit $code"
     );
-    assert_refused(&mounting(&script, &[env!("CARGO_BIN_EXE_coil")]), &["No space left"]);
+    assert_refused(&mounting(&script, &[env!("CARGO_BIN_EXE_coil")]), &["no space is left"]);
 }
 
 #[test]

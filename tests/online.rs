@@ -258,3 +258,24 @@ fn a_lock_with_hashes_from_the_index() {
         assert!(!fs::exists(bench.path("wrong")).unwrap());
     }
 }
+
+#[test]
+fn a_lock_of_uv_from_the_index_keeps_its_versions_and_its_bytes() {
+    let Some(bench) = online() else { return };
+    if resolvers().len() < 2 {
+        return skip("uv is not installed");
+    }
+    let page = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"six==1.16.0\"]\n\
+                optional-dependencies = { x = [\"idna==3.7\"] }\n[dependency-groups]\ndev = [\"iniconfig==2.0.0\"]\n";
+    let main = "import importlib.metadata as m\nprint(*sorted(f'{d.name}={d.version}' for d in m.distributions()))\n";
+    let bench = bench.file("p/pyproject.toml", page).file("p/main.py", main);
+    let locked = Command::new("uv").args(["lock", "--quiet"]).current_dir(bench.path("p")).status().unwrap();
+    assert!(locked.success());
+    let words = ["p", "-e", "main.py", "--locked"];
+    assert_eq!(bench.pack(&words).start().run().printed(), "six=1.16.0");
+    let all = [&words[..], &["--extra", "x", "--dev"]].concat();
+    let app = bench.pack(&all);
+    assert_eq!(app.start().run().printed(), "idna=3.7 iniconfig=2.0.0 six=1.16.0");
+    let first = fs::read(app.path()).unwrap();
+    assert_eq!(fs::read(bench.pack_to("again", &all).path()).unwrap(), first);
+}

@@ -6,12 +6,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coil::error::{Failure, Result};
-use coil::find_python::find;
+use coil::find_python;
 use coil::interpreter::Interpreter;
+use coil::lock::Lock;
+use coil::probes::Probes;
 use coil::project::requirement::Requirement;
 use coil::project::{Build, Project, Words};
+use coil::report::{Loudness, Report};
 use coil::resolve::build::{Workshop, build_wheel};
-use coil::resolve::{Built, Options, Request, Resolution, Resolver, resolve};
+use coil::resolve::pin::FetchedWheel;
+use coil::resolve::shelf::Shelf;
+use coil::resolve::{Built, Options, Request, Resolver, decide, fetch, lock_of};
 use coil_bootstrap::format::digest::Digest;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -42,7 +47,9 @@ impl Kit {
         for name in ["links", "project/backend", "cache", "scratch"] {
             std::fs::create_dir_all(directory.path().join(name)).unwrap();
         }
-        Kit { directory, interpreter: find(None).unwrap() }
+        let report = Report::new(Loudness::Quiet);
+        let interpreter = find_python::find(None, Probes::forgotten(), &report).unwrap();
+        Kit { directory, interpreter }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -77,7 +84,7 @@ impl Kit {
             "metadata",
             &format!("Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n{requires}\nWhat it is.\n"),
         );
-        Build { directory: self.path("project"), extras: Vec::new() }
+        Build { directory: self.path("project"), extras: Vec::new(), date: None }
     }
 
     fn build(&self, build: &Build) -> Result<Built> {
@@ -101,7 +108,39 @@ impl Kit {
 
     fn resolve(&self, request: &Request) -> Result<Resolution> {
         let scratch = tempfile::tempdir_in(self.path("scratch")).unwrap().keep();
-        resolve(request, &self.interpreter, &scratch)
+        let cache = self.path("cache");
+        let (interpreter, options) = (&self.interpreter, &request.options);
+        let workshop = Workshop { interpreter, options, cache: &cache, scratch: &scratch, refresh: false };
+        let pins = decide(request, &self.interpreter, &scratch)?.pins;
+        let wheels = fetch(&pins, request, &workshop, &Bare)?;
+        let lock = lock_of(&pins, &wheels, &self.interpreter);
+        Ok(Resolution { lock, wheels: wheels.into_iter().map(|wheel| wheel.path).collect() })
+    }
+}
+
+/// What a request comes to.
+#[derive(Debug)]
+struct Resolution {
+    lock: Lock,
+    /// A wheel for each of the lock's packages, in its order.
+    wheels: Vec<PathBuf>,
+}
+
+/// A shelf with nothing on it.
+struct Bare;
+
+impl Shelf for Bare {
+    fn wheel(&self, _: &Digest, _: &str) -> Option<FetchedWheel> {
+        None
+    }
+
+    fn made_of(&self, _: &str) -> Option<FetchedWheel> {
+        None
+    }
+
+    fn keep(&self, wheel: &Path, _: Option<&str>) -> Result<FetchedWheel> {
+        let bytes = std::fs::read(wheel).unwrap();
+        Ok(FetchedWheel { path: wheel.to_owned(), sha256: Digest::of(&bytes), size: bytes.len() as u64 })
     }
 }
 
@@ -135,7 +174,7 @@ fn every_resolver_comes_to_the_same_lock() {
         let files: Vec<&str> = resolution.wheels.iter().map(|path| file_name(path)).collect();
         assert_eq!(files[2], "lib_a-2.0-py3-none-any.whl");
         let wheel = &resolution.lock.packages[2].wheels[0];
-        assert_eq!((wheel.path.as_deref(), wheel.hashes.sha256), (Some(files[2]), digest));
+        assert_eq!((wheel.path.as_deref(), wheel.hashes.sha256), (Some(files[2]), Some(digest)));
         let text = resolution.lock.to_toml();
         assert!(!text.contains(kit.directory.path().to_str().unwrap()), "{text}");
     }

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use crate::bundle::Bundle;
+use crate::c_library;
+use crate::cache::Candidate;
 use crate::error::{Error, Result};
 use crate::format::manifest::{LayerKind, Manifest};
 use crate::host::Host;
@@ -52,11 +54,11 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
             verify::verify(bundle)?;
             format!("{} layers are intact\n", bundle.manifest().layers.len())
         }
-        Builtin::Where => host
-            .candidates
-            .iter()
-            .map(|candidate| format!("{}\n", candidate.environment(&bundle.digest()).display()))
-            .collect(),
+        Builtin::Where => {
+            let libc = c_library::choose(bundle.manifest(), host.order()?)?;
+            let place = |candidate: &Candidate| candidate.environment(&bundle.digest(), libc);
+            host.candidates.iter().map(|candidate| format!("{}\n", place(candidate).display())).collect()
+        }
     };
     // A reader that went away (`| head`) is no error.
     match io::stdout().write_all(text.as_bytes()) {
@@ -78,6 +80,7 @@ fn help(manifest: &Manifest) -> String {
     text +=
         "\n                 (or any program of its environment; a symbolic link called NAME does the same)\n";
     text += "  COIL_CACHE=DIR unpack below DIR\n";
+    text += "  COIL_LIBC=RULE run with the newer C library (auto), the carried one (bundled) or the host's (host)\n";
     text += "  COIL_INHERIT=1 let PYTHONPATH and PYTHONHOME reach the app\n";
     text
 }
@@ -87,6 +90,9 @@ fn inspect(manifest: &Manifest) -> String {
     let version = manifest.version.as_deref().unwrap_or("");
     let mut text = format!("{} {version}\n", manifest.name).replace(" \n", "\n");
     text += &format!("python {} ({}, {})\n", python.version, python.abi, python.libc);
+    if let Some(source) = &manifest.source {
+        text += &format!("commit {}{}\n", source.commit, if source.dirty { " (with changes)" } else { "" });
+    }
     for (name, command) in &manifest.commands {
         let mark = if manifest.default.as_ref() == Some(name) { " (default)" } else { "" };
         text += &format!("command {name}{mark}: {}\n", command.script);

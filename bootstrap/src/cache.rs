@@ -1,9 +1,9 @@
 //! The cache: where layers and environments live on the machine that runs a bundle.
 //!
 //! ```text
-//! ROOT/layers/HEX/     an unpacked layer, named by its digest
-//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second
-//! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest
+//! ROOT/layers/HEX/     an unpacked layer, named by its digest; HEX-host for a runtime that uses the host's libc
+//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second; or HEX-HEX-host
+//! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/lock            held while unpacking, so that many first starts unpack once
 //! ```
@@ -23,9 +23,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::StatVfsMountFlags;
 
+use crate::c_library::Choice;
 use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
-use crate::format::manifest::{Layer, Manifest};
+use crate::format::manifest::{Layer, LayerKind, Manifest};
 
 /// How long a start waits for another to finish unpacking before it does the work itself. A process
 /// that was stopped, not killed, keeps its lock.
@@ -48,6 +49,7 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
+    libc: Choice,
 }
 
 /// The candidates for user `uid`, best first, judged by environment variables alone.
@@ -75,8 +77,8 @@ pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<C
 
 impl Candidate {
     /// The environment's directory, if this candidate became the cache.
-    pub fn environment(&self, digest: &Digest) -> PathBuf {
-        self.root.join("envs").join(digest.hex())
+    pub fn environment(&self, digest: &Digest, libc: Choice) -> PathBuf {
+        self.root.join("envs").join(digest.hex() + libc.suffix())
     }
 
     /// Why `uid` must not use what is in this directory; `None` where it may.
@@ -94,7 +96,7 @@ impl Candidate {
     }
 
     /// Makes this candidate the cache, creating it where it is missing; the error says why it cannot be.
-    pub fn prepare(&self, uid: u32, manifest: &Manifest) -> Result<Cache, String> {
+    pub fn prepare(&self, uid: u32, manifest: &Manifest, libc: Choice) -> Result<Cache, String> {
         self.check_name(manifest)?;
         if let Some(needs) = &self.needs
             && !needs.is_dir()
@@ -106,13 +108,13 @@ impl Candidate {
         if let Some(why) = self.distrust(uid) {
             return Err(why);
         }
-        self.check_file_system(manifest)?;
+        self.check_file_system(manifest, libc)?;
         for name in ["layers", "envs", "tmp"] {
             let path = self.root.join(name);
             fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| reason(&error))?;
         }
         let root = fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
-        Ok(Cache { root })
+        Ok(Cache { root, libc })
     }
 
     /// The path goes into a search path, a PT_INTERP and a `pyvenv.cfg`: not every path can.
@@ -128,15 +130,16 @@ impl Candidate {
         if std::str::from_utf8(bytes).is_err() {
             return Err("a cache's path must be valid UTF-8".into());
         }
-        // "/layers/", 64 digits and "/" before the path of the loader, and a final NUL.
-        let loader = bytes.len() + 74 + manifest.python.loader.len();
+        // "/layers/", 64 digits, the choice of a C library and "/" before the path of the loader, and a final NUL.
+        let loader =
+            bytes.len() + 74 + Choice::HostWithCompiler.suffix().len() + manifest.python.loader.len();
         if loader as u64 > manifest.python.loader_slot.size {
             return Err("its path is too long".into());
         }
         Ok(())
     }
 
-    fn check_file_system(&self, manifest: &Manifest) -> Result<(), String> {
+    fn check_file_system(&self, manifest: &Manifest, libc: Choice) -> Result<(), String> {
         let Ok(system) = rustix::fs::statvfs(&self.root) else { return Ok(()) };
         if system.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err("it is on a read-only file system".into());
@@ -145,8 +148,9 @@ impl Candidate {
             return Err("programs cannot be executed there (it is mounted noexec)".into());
         }
         let layers = self.root.join("layers");
-        let there = |name: String| fs::symlink_metadata(layers.join(name)).is_ok();
-        let missing = manifest.layers.iter().filter(|layer| !there(manifest.directory_of(layer)));
+        let there =
+            |layer: &Layer| fs::symlink_metadata(layers.join(directory(manifest, layer, libc))).is_ok();
+        let missing = manifest.layers.iter().filter(|layer| !there(layer));
         let needed: u64 = missing.map(|layer| layer.unpacked_size).sum();
         let room = system.f_bavail.saturating_mul(system.f_frsize);
         // Some file systems do not say (0 blocks in all); then writing has to find out.
@@ -165,12 +169,22 @@ impl Cache {
 
     /// Where this layer of the manifest is, once it has been unpacked.
     pub fn layer(&self, manifest: &Manifest, layer: &Layer) -> PathBuf {
-        self.root.join("layers").join(manifest.directory_of(layer))
+        self.root.join("layers").join(self.directory(manifest, layer))
+    }
+
+    /// The name of this layer's directory.
+    pub fn directory(&self, manifest: &Manifest, layer: &Layer) -> String {
+        directory(manifest, layer, self.libc)
     }
 
     /// Where the environment of the manifest with this digest is, once it has been assembled.
     pub fn environment(&self, digest: &Digest) -> PathBuf {
-        self.root.join("envs").join(digest.hex())
+        self.root.join("envs").join(digest.hex() + self.libc.suffix())
+    }
+
+    /// The C library that runtimes and environments of this cache are settled for.
+    pub fn libc(&self) -> Choice {
+        self.libc
     }
 
     /// Waits until nobody else unpacks here. `None` after a while, or where locks cannot be had: then
@@ -192,43 +206,12 @@ impl Cache {
 
     /// A fresh directory of our own, removed with all that is in it when the value is dropped.
     pub fn workspace(&self) -> Result<Workspace> {
-        let tmp = self.root.join("tmp");
-        for number in 0..10_000 {
-            let path = tmp.join(format!("{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(Error::at("create", &path)(error)),
-            }
-            // Until the lock is ours a sweeping process may take the directory for abandoned.
-            match File::open(&path) {
-                Ok(directory) => match directory.try_lock() {
-                    Err(TryLockError::WouldBlock) => continue,
-                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
-                    _ => continue,
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::at("open", &path)(error)),
-            }
-        }
-        Err(Error::at("create a directory in", &tmp)(io::ErrorKind::AlreadyExists.into()))
+        Workspace::create_in(&self.root.join("tmp"))
     }
 
-    /// Removes what killed starts left behind. Whatever cannot be removed is left alone.
+    /// Removes what killed starts left behind.
     pub fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Ok(directory) = File::open(&path) else { continue };
-            let abandoned = match directory.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(_)) => is_old(&directory),
-            };
-            if abandoned {
-                let _ = fs::remove_dir_all(&path);
-            }
-        }
+        sweep(&self.root.join("tmp"));
     }
 
     /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
@@ -247,6 +230,12 @@ impl Cache {
     }
 }
 
+/// The name of a layer's directory: runtimes and programs are settled for a C library.
+fn directory(manifest: &Manifest, layer: &Layer, libc: Choice) -> String {
+    let settled = layer.kind == LayerKind::Runtime || !layer.programs.is_empty();
+    manifest.directory_of(layer) + if settled { libc.suffix() } else { "" }
+}
+
 fn is_old(directory: &File) -> bool {
     let modified = directory.metadata().and_then(|metadata| metadata.modified()).ok();
     let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
@@ -261,6 +250,34 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// A fresh directory in `tmp`, which others sweep at the same time.
+    pub fn create_in(tmp: &Path) -> Result<Workspace> {
+        for number in 0..10_000 {
+            let path = tmp.join(format!("{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(Error::at("create", &path)(error)),
+            }
+            // Until the lock is ours a sweeping process may take the directory for abandoned.
+            match File::open(&path) {
+                Ok(directory) => match directory.try_lock() {
+                    Err(TryLockError::WouldBlock) => continue,
+                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
+                    _ => continue,
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::at("open", &path)(error)),
+            }
+        }
+        Err(Error::at("create a directory in", tmp)(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A new empty directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
@@ -272,6 +289,23 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the workspaces in `tmp` that killed processes left behind. Whatever cannot be removed is left alone.
+pub fn sweep(tmp: &Path) {
+    let Ok(entries) = fs::read_dir(tmp) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(directory) = File::open(&path) else { continue };
+        let abandoned = match directory.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => is_old(&directory),
+        };
+        if abandoned {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 

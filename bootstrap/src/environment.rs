@@ -33,6 +33,8 @@ pub struct Assembly<'a> {
     pub manifest: &'a Manifest,
     /// Its name: the manifest's digest.
     pub digest: Digest,
+    /// The host it is for, as the launch record has it.
+    pub host: &'a str,
 }
 
 impl Assembly<'_> {
@@ -62,10 +64,11 @@ impl Assembly<'_> {
             make_link(Path::new("../bin/python"), &target.join("run").join(command.name))?;
         }
         let variables = plan.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
-        let layers = self.manifest.layers.iter().map(|layer| self.manifest.directory_of(layer));
+        let layers = self.manifest.layers.iter().map(|layer| self.cache.directory(self.manifest, layer));
         let layers: Vec<String> = layers.collect();
         let record = Record {
             environment: &place,
+            host: self.host,
             default: self.manifest.default.as_deref(),
             layers: layers.iter().map(String::as_str).collect(),
             commands,
@@ -78,7 +81,7 @@ impl Assembly<'_> {
     fn link_target(&self, path: &str, source: &Source) -> PathBuf {
         let layer = &self.manifest.layers[source.layer];
         let up = "../".repeat(path.split('/').count() + 1);
-        PathBuf::from(format!("{up}layers/{}/{}", self.manifest.directory_of(layer), source.path))
+        PathBuf::from(format!("{up}layers/{}/{}", self.cache.directory(self.manifest, layer), source.path))
     }
 
     fn link_interpreter(&self, target: &Path) -> Result<()> {
@@ -140,25 +143,31 @@ fn commands(manifest: &Manifest) -> Vec<Command<'_>> {
     let native = |script: &TreePath| script.top() == "bin" && plan.links.contains_key(script);
     let mut commands: Vec<Command> = Vec::new();
     for (name, command) in &manifest.commands {
-        let args = command.args.iter().map(OsStr::new).collect();
-        commands.push(Command { name, native: native(&command.script), script: &command.script, args });
+        let variables = command.variables.iter();
+        commands.push(Command {
+            args: command.args.iter().map(OsStr::new).collect(),
+            variables: variables.map(|(name, value)| (OsStr::new(name), OsStr::new(value))).collect(),
+            expand: command.expand,
+            ..Command::of(name, &command.script, native(&command.script))
+        });
     }
     for path in plan.scripts.keys().chain(plan.links.keys()) {
         if let Some(name) = path.below("bin")
             && is_command_name(name)
             && !manifest.commands.contains_key(name)
         {
-            commands.push(Command { name, native: native(path), script: path, args: Vec::new() });
+            commands.push(Command::of(name, path, native(path)));
         }
     }
     commands.sort_by_key(|command| command.name);
     commands
 }
 
-/// Whether there is an environment at `place` that this launcher can start.
-pub fn is_usable(place: &Path) -> bool {
+/// Whether there is an environment at `place` that this launcher can start, made for this host.
+pub fn is_usable(place: &Path, host: &str) -> bool {
     fs::read(place.join(RECORD)).is_ok_and(|bytes| {
-        Record::parse(&bytes).is_some_and(|record| record.environment == place && is_whole(&record))
+        Record::parse(&bytes)
+            .is_some_and(|record| record.environment == place && record.host == host && is_whole(&record))
     })
 }
 

@@ -41,6 +41,10 @@ pub enum Error {
         /// The names that exist.
         known: Vec<String>,
     },
+    /// `COIL_LIBC` names no rule.
+    NoRule(String),
+    /// The host's C library is ordered, and the host has none.
+    NoHostLibrary,
     /// `COIL` names something else than one of the launcher's own commands.
     NoBuiltin(String),
     /// The interpreter could not be started.
@@ -98,6 +102,13 @@ impl fmt::Display for Error {
             Error::NoCommand { asked: Some(name), known } => {
                 write!(f, "there is no command {name:?} in this bundle; it has {}", known.join(", "))
             }
+            Error::NoRule(text) => {
+                write!(f, "COIL_LIBC={text:?} means nothing here; it can be auto, bundled or host")
+            }
+            Error::NoHostLibrary => write!(
+                f,
+                "the host's C library is to be used, and this host has no glibc; start it with COIL_LIBC=bundled"
+            ),
             Error::NoBuiltin(name) => {
                 write!(f, "COIL={name:?} means nothing here; COIL=help lists what does")
             }

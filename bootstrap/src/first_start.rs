@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use crate::bundle::Bundle;
+use crate::c_library::{self, Choice};
 use crate::cache::{Cache, OpenUmask, Workspace};
 use crate::environment::{self, Assembly};
 use crate::error::{Error, Result};
@@ -20,10 +21,14 @@ use crate::unpack::unpack;
 /// With `repair` an environment that is there already is made again: the caller has found it broken.
 pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let _umask = OpenUmask::new();
-    let cache = choose_cache(bundle.manifest(), host)?;
+    let manifest = bundle.manifest();
+    let order = host.order()?;
+    let libc = c_library::choose(manifest, order)?;
+    let made_for = c_library::made_for(manifest, order);
+    let cache = choose_cache(manifest, host, libc)?;
     let _lock = cache.lock();
     let place = cache.environment(&bundle.digest());
-    if !repair && environment::is_usable(&place) {
+    if !repair && environment::is_usable(&place, &made_for) {
         // Somebody else was first while we waited.
         return Ok(place);
     }
@@ -31,15 +36,15 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let workspace = cache.workspace()?;
     unpack_missing(bundle, &cache, &workspace)?;
     let made = workspace.directory("environment")?;
-    Assembly { cache: &cache, manifest: bundle.manifest(), digest: bundle.digest() }.assemble(&made)?;
-    cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place))?;
+    Assembly { cache: &cache, manifest, digest: bundle.digest(), host: &made_for }.assemble(&made)?;
+    cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place, &made_for))?;
     Ok(place)
 }
 
-fn choose_cache(manifest: &Manifest, host: &Host) -> Result<Cache> {
+fn choose_cache(manifest: &Manifest, host: &Host, libc: Choice) -> Result<Cache> {
     let mut passed_over = Vec::new();
     for candidate in &host.candidates {
-        match candidate.prepare(host.uid, manifest) {
+        match candidate.prepare(host.uid, manifest, libc) {
             Ok(cache) => return Ok(cache),
             Err(why) => passed_over.push((candidate.root.clone(), why)),
         }
@@ -53,7 +58,7 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
     for layer in &manifest.layers {
         let twice = wanted.iter().any(|(other, _)| other.digest == layer.digest);
         if !twice && !is_ready(manifest, layer, cache) {
-            wanted.push((layer, workspace.directory(&manifest.directory_of(layer))?));
+            wanted.push((layer, workspace.directory(&cache.directory(manifest, layer))?));
         }
     }
     let total = wanted.iter().map(|(layer, _)| layer.unpacked_size).sum();

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::c_library::Order;
 use crate::cache::{self, Candidate};
 use crate::error::{Error, Result};
 
@@ -20,6 +21,8 @@ pub struct Host {
     pub bundle: Option<PathBuf>,
     /// The directories that could be the cache, best first.
     pub candidates: Vec<Candidate>,
+    /// What the user says of the C library; a word that is none is an error where it is used.
+    pub libc: Option<OsString>,
 }
 
 impl Host {
@@ -27,7 +30,18 @@ impl Host {
     pub fn observe() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let candidates = cache::candidates(|name| env::var_os(name).map(PathBuf::from), uid);
-        Host { args: env::args_os().collect(), uid, bundle: own_path(), candidates }
+        Host {
+            args: env::args_os().collect(),
+            uid,
+            bundle: own_path(),
+            candidates,
+            libc: env::var_os("COIL_LIBC"),
+        }
+    }
+
+    /// What the user says of the C library.
+    pub fn order(&self) -> Result<Order> {
+        Order::of(self.libc.as_deref())
     }
 
     /// The last component of what the process was called.

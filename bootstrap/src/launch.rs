@@ -14,12 +14,14 @@ use std::ptr;
 
 use crate::builtins::{self, Builtin};
 use crate::bundle::Bundle;
+use crate::c_library::{self, Order};
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::first_start;
 use crate::format::Damage;
 use crate::format::digest::Digest;
 use crate::format::stamp;
+use crate::format::template;
 use crate::host::{Host, complain};
 use crate::record::{Command, Record};
 
@@ -73,16 +75,19 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     {
         return builtins::run(*builtin, &open_bundle(host, digest)?, host);
     }
+    let order = host.order()?;
     let mut broken = false;
-    if let Some(bytes) = find_record(host, &digest)
-        && let Some(record) = Record::parse(&bytes)
-        && environment::is_whole(&record)
-    {
+    for bytes in records(host, &digest, order) {
+        let Some(record) = Record::parse(&bytes) else { continue };
+        if !c_library::fits(record.host, order) || !environment::is_whole(&record) {
+            continue;
+        }
         match become_app(&record, &wish, host) {
             // Part of the cache is gone: it is unpacked again.
             Error::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => broken = true,
             error => return Err(error),
         }
+        break;
     }
     let bundle = open_bundle(host, digest)?;
     let place = first_start::prepare(&bundle, host, broken)?;
@@ -108,12 +113,15 @@ fn wish(host: &Host) -> Result<Wish> {
     Ok(Wish::Default { called: called.and_then(OsStr::to_str).map(str::to_owned) })
 }
 
-/// The launch record of the environment, from the first cache that has it and can be trusted.
-fn find_record(host: &Host, digest: &Digest) -> Option<Vec<u8>> {
-    host.candidates.iter().find_map(|candidate| {
-        let place = candidate.environment(digest);
-        let bytes = fs::read(place.join(environment::RECORD)).ok()?;
-        candidate.distrust(host.uid).is_none().then_some(bytes)
+/// The launch records of the environment, from the caches that can be trusted, best first. There is more
+/// than one where hosts with different C libraries share a cache, or where the user has ordered one.
+fn records<'a>(host: &'a Host, digest: &'a Digest, order: Order) -> impl Iterator<Item = Vec<u8>> + 'a {
+    host.candidates.iter().flat_map(move |candidate| {
+        order.allowed().iter().filter_map(move |libc| {
+            let place = candidate.environment(digest, *libc);
+            let bytes = fs::read(place.join(environment::RECORD)).ok()?;
+            candidate.distrust(host.uid).is_none().then_some(bytes)
+        })
     })
 }
 
@@ -148,9 +156,38 @@ fn decide(record: &Record, wish: &Wish, host: &Host) -> Result<Exec> {
         record.environment.join("run").join(command.name)
     };
     args.push(script.into_os_string());
-    args.extend(command.args.iter().map(|arg| arg.to_os_string()));
+    let mut variables = variables(record, host);
+    let own = prepared(command, &variables, &mut args);
     args.extend_from_slice(users);
-    Ok(Exec { program, args, variables: variables(record, host) })
+    variables.retain(|(name, _)| !own.iter().any(|(set, _)| set == name));
+    variables.extend(own);
+    Ok(Exec { program, args, variables })
+}
+
+/// Adds the command's own arguments to `args` and returns the variables it sets. Templates are filled in
+/// from `variables`, as a shell does it: what the command sets is for the command and not for them.
+fn prepared(
+    command: &Command,
+    variables: &[(OsString, OsString)],
+    args: &mut Vec<OsString>,
+) -> Vec<(OsString, OsString)> {
+    // Nothing is a template that was not UTF-8 in the manifest.
+    let template = |text: &OsStr| text.to_str().filter(|_| command.expand).map(str::to_owned);
+    let value = |name: &str| {
+        let found = variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_bytes())
+    };
+    for arg in &command.args {
+        match template(arg) {
+            Some(text) => args.extend(template::expand(&text, value).into_iter().map(OsString::from_vec)),
+            None => args.push(arg.to_os_string()),
+        }
+    }
+    let set = |(name, text): &(&OsStr, &OsStr)| {
+        let value = template(text).map(|text| OsString::from_vec(template::expand_whole(&text, value)));
+        (name.to_os_string(), value.unwrap_or_else(|| text.to_os_string()))
+    };
+    command.variables.iter().map(set).collect()
 }
 
 /// The environment's interpreter itself, with the user's arguments.

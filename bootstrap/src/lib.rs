@@ -6,6 +6,7 @@
 
 pub mod builtins;
 pub mod bundle;
+pub mod c_library;
 pub mod cache;
 pub mod environment;
 pub mod error;

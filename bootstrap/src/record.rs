@@ -5,9 +5,11 @@
 //! its form may change with any version: one that cannot be read counts as missing.
 //!
 //! ```text
-//! "coil launch 2"  environment's path  default command or ""
+//! "coil launch 4"  environment's path  mark of the host's loader  default command or ""
 //! count of layers, each: the name of its directory
-//! count of commands, each: name  "python" or "native"  script  count of arguments, each: argument
+//! count of commands, each: name  "python" or "native"  script  "expand" or ""
+//!     count of arguments, each: argument
+//!     count of variables, each: name  value
 //! count of variables, each: name  value
 //! ```
 //! Every field ends with a NUL byte.
@@ -16,13 +18,16 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const MAGIC: &[u8] = b"coil launch 2";
+const MAGIC: &[u8] = b"coil launch 4";
 
 /// A launch record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The absolute path of the environment it was written for.
     pub environment: &'a Path,
+    /// The mark of the loader of the host that the C library was chosen for; "any" where the bundle leaves no
+    /// choice, "order" where the user made it.
+    pub host: &'a str,
     /// The command that runs when none is named.
     pub default: Option<&'a str>,
     /// The names of its layers' directories.
@@ -44,6 +49,17 @@ pub struct Command<'a> {
     pub script: &'a str,
     /// Arguments before the user's.
     pub args: Vec<&'a OsStr>,
+    /// Variables that are set for it, whatever they were.
+    pub variables: Vec<(&'a OsStr, &'a OsStr)>,
+    /// Whether arguments and values are templates.
+    pub expand: bool,
+}
+
+impl<'a> Command<'a> {
+    /// A command without arguments.
+    pub fn of(name: &'a str, script: &'a str, native: bool) -> Self {
+        Command { name, native, script, args: Vec::new(), variables: Vec::new(), expand: false }
+    }
 }
 
 impl<'a> Record<'a> {
@@ -56,6 +72,7 @@ impl<'a> Record<'a> {
         };
         field(MAGIC);
         field(self.environment.as_os_str().as_bytes());
+        field(self.host.as_bytes());
         field(self.default.unwrap_or("").as_bytes());
         field(self.layers.len().to_string().as_bytes());
         self.layers.iter().for_each(|layer| field(layer.as_bytes()));
@@ -64,8 +81,14 @@ impl<'a> Record<'a> {
             field(command.name.as_bytes());
             field(if command.native { b"native" } else { b"python" });
             field(command.script.as_bytes());
+            field(if command.expand { b"expand" } else { b"" });
             field(command.args.len().to_string().as_bytes());
             command.args.iter().for_each(|arg| field(arg.as_bytes()));
+            field(command.variables.len().to_string().as_bytes());
+            for (name, value) in &command.variables {
+                field(name.as_bytes());
+                field(value.as_bytes());
+            }
         }
         field(self.variables.len().to_string().as_bytes());
         for (name, value) in &self.variables {
@@ -82,24 +105,20 @@ impl<'a> Record<'a> {
             return None;
         }
         let environment = Path::new(OsStr::from_bytes(fields.next()?));
+        let host = fields.text()?;
         let default = Some(fields.text()?).filter(|name| !name.is_empty());
         let layers = (0..fields.count()?).map(|_| fields.text()).collect::<Option<_>>()?;
         let mut commands = Vec::new();
         for _ in 0..fields.count()? {
             let (name, kind, script) = (fields.text()?, fields.text()?, fields.text()?);
+            let expand = fields.text()? == "expand";
             let args = (0..fields.count()?).map(|_| fields.next().map(OsStr::from_bytes));
-            commands.push(Command {
-                name,
-                native: kind == "native",
-                script,
-                args: args.collect::<Option<_>>()?,
-            });
+            let args = args.collect::<Option<_>>()?;
+            let variables = fields.variables()?;
+            commands.push(Command { name, native: kind == "native", script, args, variables, expand });
         }
-        let mut variables = Vec::new();
-        for _ in 0..fields.count()? {
-            variables.push((OsStr::from_bytes(fields.next()?), OsStr::from_bytes(fields.next()?)));
-        }
-        fields.0.is_empty().then_some(Record { environment, default, layers, commands, variables })
+        let variables = fields.variables()?;
+        fields.0.is_empty().then_some(Record { environment, host, default, layers, commands, variables })
     }
 
     /// The command with this name.
@@ -122,6 +141,12 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.next()?).ok()
     }
 
+    fn variables(&mut self) -> Option<Vec<(&'a OsStr, &'a OsStr)>> {
+        let count = self.count()?;
+        let pair = |_| Some((OsStr::from_bytes(self.next()?), OsStr::from_bytes(self.next()?)));
+        (0..count).map(pair).collect()
+    }
+
     fn count(&mut self) -> Option<usize> {
         self.text()?.parse().ok()
     }
@@ -135,15 +160,16 @@ mod tests {
     fn a_record_reads_back_and_none_of_its_beginnings_does() {
         let record = Record {
             environment: Path::new("/cache/envs/x"),
+            host: "any",
             default: None,
             layers: vec!["01", "23"],
             commands: vec![
-                Command { name: "manage", native: false, script: "app/manage.py", args: vec![] },
+                Command::of("manage", "app/manage.py", false),
                 Command {
-                    name: "web",
-                    native: true,
-                    script: "bin/web",
                     args: vec!["-b".as_ref(), "".as_ref()],
+                    variables: vec![("B".as_ref(), "$$".as_ref())],
+                    expand: true,
+                    ..Command::of("web", "bin/web", true)
                 },
             ],
             variables: vec![("A".as_ref(), OsStr::from_bytes(b"\xff"))],
@@ -153,6 +179,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Record::parse(&bytes[..length]), None);
         }
-        assert_eq!(Record::parse(b"coil launch 2\0/e\0\0999999999999\0"), None);
+        assert_eq!(Record::parse(b"coil launch 4\0/e\0any\0\0999999999999\0"), None);
     }
 }

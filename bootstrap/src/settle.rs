@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::c_library::{Choice, HOST_LOADER, host_directories};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Layer, Manifest, Slot};
@@ -39,8 +40,10 @@ fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> V
     let Some(first) = manifest.layers.first() else { return Vec::new() };
     let python = &manifest.python;
     let (runtime, place) = (cache.layer(manifest, first), cache.layer(manifest, layer));
-    let loader = runtime.join(&python.loader).into_os_string().as_bytes().to_vec();
-    let shared: Vec<PathBuf> = python.search_path.iter().map(|path| runtime.join(path)).collect();
+    let own_loader = runtime.join(&python.loader);
+    let loader = if cache.libc().is_host() { Path::new(HOST_LOADER) } else { &own_loader };
+    let loader = loader.as_os_str().as_bytes().to_vec();
+    let shared = shared_directories(manifest, cache.libc(), &runtime);
     let programs = layer.programs.iter().map(|(path, program)| {
         let own = program.search_path.iter().map(|path| place.join(path));
         let directories = own.chain(shared.iter().cloned());
@@ -53,6 +56,19 @@ fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> V
         Settlement { path: &python.executable, slots }
     });
     interpreter.into_iter().chain(programs).collect()
+}
+
+/// The directories that every program searches, for a runtime at `runtime`.
+fn shared_directories(manifest: &Manifest, libc: Choice, runtime: &Path) -> Vec<PathBuf> {
+    let carried = match libc {
+        Choice::HostWithCompiler => 1,
+        Choice::Host => 2,
+        Choice::Carried => 3,
+    };
+    let own = manifest.python.search_path.iter().take(carried).map(|path| runtime.join(path));
+    // The host's would be searched in any case, but after LD_LIBRARY_PATH.
+    let hosts = libc.is_host().then(host_directories).unwrap_or_default();
+    own.chain(hosts.iter().map(|path| path.into())).collect()
 }
 
 fn joined(directories: impl Iterator<Item = PathBuf>) -> Vec<u8> {

@@ -3,47 +3,50 @@
 //! Unchecked-hash `.pyc` files (PEP 552): valid on a read-only tree, whatever the times of files are.
 //! What marshal writes depends on which objects the process shares, hence on everything it compiled
 //! before, and on the seed of its hashes. So files are sorted and cut into chunks whose bounds depend on
-//! the files alone, and every chunk is compiled by an interpreter of its own that knows nothing of this
-//! machine's environment. How many run at once changes nothing.
+//! the files alone, and every chunk is compiled by a process of its own, forked from an interpreter that has
+//! compiled nothing and knows nothing of this machine's environment. How many run at once, and which chunk
+//! comes first, changes nothing.
 
 mod process;
 
-use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::path::Path;
+use std::sync::Arc;
 
 use coil_bootstrap::format::path::TreePath;
 
-use self::process::{Answer, Request, Workplace};
+use self::process::{Answer, Request, Servers};
 use crate::error::{Context, Failure, Result};
+use crate::pool::{Line, Pool};
 use crate::tree::{Content, Node, Tree};
 
 #[cfg(test)]
 mod tests;
 
-/// The most files in a chunk. A further interpreter costs about as much as two or three files.
+/// The most files in a chunk. A further process costs about as much as one file.
 const FILES: usize = 96;
 
 /// The length of the sources at which a chunk ends, in bytes.
 const BYTES: u64 = 768 << 10;
 
 /// Compiles with one interpreter.
+#[derive(Debug)]
 pub struct Compiler {
-    executable: PathBuf,
+    servers: Arc<Servers>,
     cache_tag: String,
-    jobs: usize,
+    pool: Arc<Pool>,
 }
 
 impl Compiler {
     /// A compiler for the CPython `executable` of this version: `(3, 12)`. It has to be the interpreter
     /// that is packed, or one with the same byte code.
-    pub fn new(executable: &Path, (major, minor): (u16, u16)) -> Self {
-        Compiler {
-            executable: executable.to_owned(),
-            cache_tag: format!("cpython-{major}{minor}"),
-            jobs: thread::available_parallelism().map_or(1, usize::from),
-        }
+    pub fn new(executable: &Path, (major, minor): (u16, u16), pool: Arc<Pool>) -> Self {
+        let servers = Arc::new(Servers::new(executable));
+        Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
+    }
+
+    /// Starts an interpreter ahead of time: the first chunk need not wait for it.
+    pub fn start_one(&self) {
+        self.servers.start_one();
     }
 
     /// Adds byte code for every `.py` file of `tree` that is below one of `directories`.
@@ -52,8 +55,18 @@ impl Compiler {
     /// replaced. Fails only where the interpreter does. The bytes depend on the interpreter and on these
     /// files, all of them together: a tree that shall have the same bytes elsewhere is compiled alone.
     pub fn compile(&self, tree: &mut Tree, directories: &[&str]) -> Result<Vec<String>> {
+        self.compile_told(tree, directories, &|_, _| ())
+    }
+
+    /// The same; `told` hears how many files have been compiled, of how many.
+    pub fn compile_told(
+        &self,
+        tree: &mut Tree,
+        directories: &[&str],
+        told: &dyn Fn(usize, usize),
+    ) -> Result<Vec<String>> {
         let sources = sources(tree, directories)?;
-        let answers = self.answers(&chunks(&sources))?;
+        let answers = self.answers(&chunks(&sources), &|done| told(done, sources.len()))?;
         let mut warnings = Vec::new();
         for (source, answer) in sources.iter().zip(answers) {
             let added = match answer {
@@ -68,33 +81,22 @@ impl Compiler {
     }
 
     /// The answers for all files of `chunks`, in their order, several chunks being compiled at a time.
-    fn answers(&self, chunks: &[&[Source]]) -> Result<Vec<Answer>> {
-        let empty = tempfile::tempdir().context(|| "a temporary directory cannot be made".to_owned())?;
-        let workplace = Workplace { executable: &self.executable, directory: empty.path() };
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(chunk) = chunks.get(index) else { return done };
-                let answers = requests(chunk).and_then(|requests| workplace.compile(&requests));
-                if answers.is_err() {
-                    // Nobody begins another chunk. Those before this one have all been begun.
-                    next.store(chunks.len(), Ordering::Relaxed);
-                }
-                done.push((index, answers));
+    fn answers(&self, chunks: &[&[Source]], told: &dyn Fn(usize)) -> Result<Vec<Answer>> {
+        let broken = || "byte code cannot be compiled".to_owned();
+        let mut line = Line::new(&self.pool);
+        let mut answers = Vec::new();
+        for chunk in chunks {
+            let (servers, requests) = (Arc::clone(&self.servers), requests(chunk)?);
+            for done in line.push(move || servers.compile(&requests)).context(broken)? {
+                answers.extend(done?);
             }
-        };
-        let workers = self.jobs.clamp(1, chunks.len().max(1));
-        let mut done = thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
-            results.flat_map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect::<Vec<_>>()
-        });
-        done.sort_by_key(|(index, _)| *index);
-        let answers: Vec<Vec<Answer>> =
-            done.into_iter().map(|(_, answers)| answers).collect::<Result<_>>()?;
-        Ok(answers.into_iter().flatten().collect())
+            told(answers.len());
+        }
+        for done in line {
+            answers.extend(done.context(broken)??);
+            told(answers.len());
+        }
+        Ok(answers)
     }
 
     /// Puts the byte code of `source` where Python looks for it (PEP 3147).

@@ -1,27 +1,30 @@
-//! One interpreter that compiles one chunk: how it is started, and what is said to it.
+//! Interpreters that compile: how they are started, and what is said to them.
 //!
-//! Requests and answers are described in `runtime-templates/compile.py`. A thread of its own writes the
-//! requests, so that neither side ever waits for the other to read.
+//! An interpreter forks a child for every chunk, so that starting one is paid for once and every chunk still
+//! meets a process that has compiled nothing before. Requests and answers are described in
+//! `runtime-templates/compile.py`. A thread of its own writes the requests, so that neither side ever waits
+//! for the other to read.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use coil_bootstrap::format::path::TreePath;
+use tempfile::TempDir;
 
 use crate::error::{Context, Failure, Result};
 
 /// The program that the interpreter runs.
 const PROGRAM: &str = include_str!("../../runtime-templates/compile.py");
 
-/// Where compiling happens.
-pub struct Workplace<'a> {
-    /// The interpreter.
-    pub executable: &'a Path,
-    /// An empty directory: nothing is imported from there by mistake.
-    pub directory: &'a Path,
+/// The interpreters that are there, started as they are needed: as many as chunks are compiled at a time.
+#[derive(Debug)]
+pub struct Servers {
+    executable: PathBuf,
+    idle: Mutex<Vec<Server>>,
 }
 
 /// A file to be compiled.
@@ -40,68 +43,106 @@ pub enum Answer {
     Nothing(String),
 }
 
-impl Workplace<'_> {
-    /// Compiles `requests` in a fresh interpreter; fails where it cannot be started or dies.
+impl Servers {
+    /// None yet, of the interpreter `executable`.
+    pub fn new(executable: &Path) -> Self {
+        Servers { executable: executable.to_owned(), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Starts an interpreter that will be wanted soon; where that fails, whoever wants it finds out.
+    pub fn start_one(&self) {
+        if let Ok(server) = Server::start(&self.executable) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+        }
+    }
+
+    /// Compiles `requests` in a process that has compiled nothing before; fails where the interpreter cannot
+    /// be started or dies.
     pub fn compile(&self, requests: &[Request]) -> Result<Vec<Answer>> {
-        let started =
-            || format!("the interpreter {} cannot be started to compile", self.executable.display());
-        let mut complaints = tempfile::tempfile().context(started)?;
-        let errors = complaints.try_clone().context(started)?;
-        let mut child = self.start(errors).context(started)?;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut server = match idle {
+            Some(server) => server,
+            None => Server::start(&self.executable).context(|| {
+                format!("the interpreter {} cannot be started to compile", self.executable.display())
+            })?,
+        };
         let mut answers = Vec::with_capacity(requests.len());
-        let talked = thread::scope(|scope| {
-            let input = child.stdin.take();
-            scope.spawn(move || input.map(|input| ask(requests, input)));
-            let heard = child.stdout.take().map_or(Err(io::ErrorKind::BrokenPipe.into()), |output| {
-                let mut output = BufReader::new(output);
+        match server.talk(requests, &mut answers) {
+            Ok(()) => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+                Ok(answers)
+            }
+            Err(cause) => {
+                let path = requests.get(answers.len()).map_or("nothing", |request| request.path.as_str());
+                Err(server.death(cause, &self.executable, path))
+            }
+        }
+    }
+}
+
+/// One interpreter that waits for chunks.
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    complaints: File,
+    /// Empty: nothing is imported from there by mistake.
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Nothing of the environment gets in: `-I` and `-E` would keep PYTHONHASHSEED out, so it is
+    /// emptied instead. Only the way to a shared libpython is left.
+    fn start(executable: &Path) -> io::Result<Server> {
+        let complaints = tempfile::tempfile()?;
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new(executable);
+        command.env_clear().env("PYTHONHASHSEED", "0");
+        if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let mut child = command
+            .args(["-s", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", PROGRAM])
+            .current_dir(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(complaints.try_clone()?))
+            .spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        Ok(Server { child, input, output: BufReader::new(output), complaints, _directory: directory })
+    }
+
+    fn talk(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> io::Result<()> {
+        let Server { child, input, output, .. } = self;
+        thread::scope(|scope| {
+            scope.spawn(move || ask(requests, input));
+            let mut hear = || -> io::Result<()> {
                 for _ in requests {
-                    answers.push(listen(&mut output)?);
+                    answers.push(listen(output)?);
                 }
                 Ok(())
-            });
+            };
+            let heard = hear();
             if heard.is_err() {
                 // The writer may wait for it. Whether killing works is of no interest: `wait` tells.
                 let _ = child.kill();
             }
             heard
-        });
-        match talked {
-            Ok(()) => {
-                child.wait().context(started)?;
-                Ok(answers)
-            }
-            Err(cause) => {
-                let path = requests.get(answers.len()).map_or("nothing", |request| request.path.as_str());
-                Err(self.death(child, cause, &mut complaints, path))
-            }
-        }
+        })
     }
 
-    /// Nothing of the environment gets in: `-I` and `-E` would keep PYTHONHASHSEED out, so it is
-    /// emptied instead. Only the way to a shared libpython is left.
-    fn start(&self, errors: File) -> io::Result<Child> {
-        let mut command = Command::new(self.executable);
-        command.env_clear().env("PYTHONHASHSEED", "0");
-        if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
-        command
-            .args(["-s", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", PROGRAM])
-            .current_dir(self.directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(errors))
-            .spawn()
-    }
-
-    fn death(&self, mut child: Child, cause: io::Error, complaints: &mut File, path: &str) -> Failure {
-        let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    fn death(mut self, cause: io::Error, executable: &Path, path: &str) -> Failure {
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         let mut text = String::new();
+        let complaints = &mut self.complaints;
         let _ = complaints
             .seek(SeekFrom::Start(0))
             .and_then(|_| complaints.take(1 << 16).read_to_string(&mut text));
         let last = text.trim().lines().last().map(|line| format!(": {line}")).unwrap_or_default();
-        let executable = self.executable.display();
+        let executable = executable.display();
         Failure::new(format!(
             "the interpreter {executable} broke off while it compiled {path} ({status}){last}"
         ))
@@ -110,9 +151,19 @@ impl Workplace<'_> {
     }
 }
 
-/// Writes all requests and closes the input. An interpreter that is gone is noticed by the reader.
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has no work and nothing to lose.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes all requests, after their number. An interpreter that is gone is noticed by the reader.
 fn ask(requests: &[Request], input: impl Write) -> io::Result<()> {
     let mut input = BufWriter::new(input);
+    let count = u32::try_from(requests.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    input.write_all(&count.to_le_bytes())?;
     let mut block = |bytes: &[u8]| -> io::Result<()> {
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         input.write_all(&length.to_le_bytes())?;

@@ -1,5 +1,6 @@
 //! Byte code that is valid, stays the same, and is missing where it has to be.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
@@ -15,7 +16,7 @@ fn interpreter() -> (PathBuf, (u16, u16)) {
 
 fn compiler() -> Compiler {
     let (executable, version) = interpreter();
-    Compiler::new(&executable, version)
+    Compiler::new(&executable, version, Arc::new(Pool::new(2)))
 }
 
 fn tree(files: &[(&str, &str)]) -> Tree {
@@ -71,22 +72,75 @@ fn byte_code_is_where_python_looks_and_says_where_the_source_is() {
     assert_eq!(code[4..8], [1, 0, 0, 0], "unchecked hash");
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("mod.pyc"), code).unwrap();
-    let run = Command::new(compiler.executable).arg(directory.path().join("mod.pyc")).output().unwrap();
+    let run = Command::new(interpreter().0).arg(directory.path().join("mod.pyc")).output().unwrap();
     assert_eq!(String::from_utf8(run.stdout).unwrap(), "/app/pkg/mod.py\n");
 }
 
 #[test]
 fn the_same_files_have_the_same_byte_code_however_many_work() {
-    let compiled = |jobs: usize| {
+    let compiled = |threads: usize| {
         let mut tree = varied();
-        let compiler = Compiler { jobs, ..compiler() };
+        let (executable, version) = interpreter();
+        let compiler = Compiler::new(&executable, version, Arc::new(Pool::new(threads)));
         assert_eq!(compiler.compile(&mut tree, &["app"]).unwrap(), Vec::<String>::new());
         byte_code(&tree)
     };
     let one = compiled(1);
     assert_eq!(one.len(), FILES * 2 + 10);
-    for jobs in [2, 5] {
-        assert!(one == compiled(jobs), "{jobs} at a time");
+    for threads in [2, 5] {
+        assert!(one == compiled(threads), "{threads} at a time");
+    }
+}
+
+/// The interpreters of this machine that tests may use: `python3`, and pyenv's.
+fn interpreters() -> Vec<PathBuf> {
+    let versions = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv/versions"));
+    let entries = versions.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten();
+    let others = entries.map(|entry| entry.path().join("bin/python3")).filter(|path| {
+        let modern = "import sys; sys.exit(sys.version_info < (3, 9))";
+        Command::new(path).args(["-c", modern]).status().is_ok_and(|status| status.success())
+    });
+    [interpreter().0].into_iter().chain(others).collect()
+}
+
+/// Sources with a past: modules of the standard library, which share names with the compiling program.
+fn library(executable: &Path) -> Vec<Request> {
+    let program = "import os; print(os.path.dirname(os.__file__), end='')";
+    let output = Command::new(executable).args(["-c", program]).output().unwrap();
+    let directory = PathBuf::from(String::from_utf8(output.stdout).unwrap());
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let sources = names.into_iter().filter(|path| path.extension().is_some_and(|end| end == "py"));
+    let request = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        Request { path: TreePath::new(format!("lib/{name}")).unwrap(), source: std::fs::read(path).unwrap() }
+    };
+    sources.map(request).collect()
+}
+
+fn bytes(answers: Vec<Answer>) -> Vec<Vec<u8>> {
+    let bytes = |answer| match answer {
+        Answer::ByteCode(bytes) => bytes,
+        Answer::Nothing(reason) => reason.into_bytes(),
+    };
+    answers.into_iter().map(bytes).collect()
+}
+
+#[test]
+fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
+    for executable in interpreters() {
+        let library = library(&executable);
+        let chunks: Vec<&[Request]> = library.chunks(14).take(6).collect();
+        let fresh: Vec<_> =
+            chunks.iter().map(|chunk| bytes(Servers::new(&executable).compile(chunk).unwrap())).collect();
+        let one = Servers::new(&executable);
+        for round in 0..2 {
+            for (index, chunk) in chunks.iter().enumerate().rev() {
+                let again = bytes(one.compile(chunk).unwrap());
+                assert!(again == fresh[index], "{}: chunk {index}, round {round}", executable.display());
+            }
+        }
     }
 }
 
@@ -139,7 +193,9 @@ fn modules_beside_the_sources_are_not_imported() {
 fn an_interpreter_that_fails_is_one_failure() {
     let fails = |executable: &str| {
         let mut tree = varied();
-        let failure = Compiler::new(Path::new(executable), (3, 12)).compile(&mut tree, &["app"]).unwrap_err();
+        let failure = Compiler::new(Path::new(executable), (3, 12), Arc::new(Pool::new(2)))
+            .compile(&mut tree, &["app"])
+            .unwrap_err();
         assert_eq!(byte_code(&tree).len(), 0);
         failure.to_string()
     };

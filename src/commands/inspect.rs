@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use coil_bootstrap::bundle::Bundle;
-use coil_bootstrap::format::manifest::{Layer, LayerKind, Manifest};
+use coil_bootstrap::format::manifest::{Layer, LayerKind, Manifest, Revision};
 
 use crate::cli::Inspect;
 use crate::error::{Context, Failure, Result};
@@ -42,10 +42,16 @@ fn describe(manifest: &Manifest) -> String {
         "for {}/{}, with CPython {} ({}) ",
         platform.os, platform.architecture, python.version, python.abi
     );
-    text += &format!("and {}\n\ncommands\n", python.libc);
+    text += &format!("and {}\n", python.libc);
+    if let Some(Revision { commit, dirty }) = &manifest.source {
+        let state = if *dirty { ", with changes" } else { "" };
+        text += &format!("of commit {commit}{state}\n");
+    }
+    text += "\ncommands\n";
     for (name, command) in &manifest.commands {
         let mark = if manifest.default.as_ref() == Some(name) { "*" } else { " " };
-        let args = command.args.iter().map(|arg| format!(" {arg}")).collect::<String>();
+        let variables = command.variables.iter().map(|(name, value)| format!(" {name}={value}"));
+        let args = command.args.iter().map(|arg| format!(" {arg}")).chain(variables).collect::<String>();
         text += &format!("  {mark} {name:<20} {}{args}\n", command.script);
     }
     text += "\nlayers                                      packed    unpacked\n";

@@ -1,6 +1,9 @@
 //! The commands of `coil`, one file each.
 
+pub mod cache;
+pub mod init;
 pub mod inspect;
+pub mod lock;
 pub mod pack;
 pub mod rebase;
 pub mod run;
@@ -9,6 +12,16 @@ pub mod runtime;
 use std::path::PathBuf;
 
 use crate::error::{Failure, Result};
+use crate::store::Store;
+
+/// Opens the packer's cache for this process. Temporary files go there, too: what does not fit into memory
+/// should not end up in a `/tmp` that is memory, and what a killed pack leaves is swept by the next one.
+fn open_store() -> Result<Store> {
+    let store = Store::open(&cache_directory()?)?;
+    // It can be chosen once in a process, and this is the one place that does.
+    let _ = tempfile::env::override_temp_dir(store.scratch());
+    Ok(store)
+}
 
 /// The directory of coil's cache: `COIL_CACHE`, else below `XDG_CACHE_HOME` or the home directory.
 fn cache_directory() -> Result<PathBuf> {

@@ -11,28 +11,19 @@ use crate::cli::Pack;
 use crate::error::Result;
 use crate::pack::{Parts, default_output, pack};
 use crate::report::{Loudness, Report};
-use crate::store::Store;
 
 /// Packs and says what came of it.
 pub fn run(options: &Pack) -> Result<()> {
     let start = Instant::now();
-    let report = Report::new(loudness(options));
+    let report = Report::new(options.volume.or(Loudness::Normal));
     options.output.as_deref().map_or(Ok(()), bundle::check_output)?;
-    let store = Store::open(&super::cache_directory()?)?;
+    let store = super::open_store()?;
     let parts = pack(&options.project, options.output.clone(), &store, &report)?;
     let output = options.output.clone().unwrap_or_else(|| default_output(&parts.manifest));
     bundle::check_output(&output)?;
     bundle::write(&output, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     report.done(&summary(&output, &parts, start));
     Ok(())
-}
-
-fn loudness(options: &Pack) -> Loudness {
-    match options {
-        Pack { quiet: true, .. } => Loudness::Quiet,
-        Pack { verbose: true, .. } => Loudness::Verbose,
-        _ => Loudness::Normal,
-    }
 }
 
 fn summary(output: &Path, parts: &Parts, start: Instant) -> String {

@@ -14,7 +14,6 @@ use crate::pack::Asked;
 use crate::rebase::with_runtime;
 use crate::report::{Loudness, Report};
 use crate::runtime_file::Runtime;
-use crate::store::Store;
 
 /// Writes the new bundle and says what of it is new.
 pub fn run(options: &Rebase) -> Result<()> {
@@ -23,7 +22,7 @@ pub fn run(options: &Rebase) -> Result<()> {
     let (app, (runtime, place)) = match &options.app {
         Some(app) => (app, Runtime::open(&options.bundle)?),
         None => {
-            let store = Store::open(&super::cache_directory()?)?;
+            let store = super::open_store()?;
             let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
             (&options.bundle, asked.alone(options.level, &store, &report)?)
         }

@@ -9,7 +9,6 @@ use crate::error::{Context, Failure, Result};
 use crate::pack::Asked;
 use crate::report::{Loudness, Report};
 use crate::runtime_file::Runtime;
-use crate::store::Store;
 
 /// Builds or inspects.
 pub fn run(options: &cli::Runtime) -> Result<()> {
@@ -21,7 +20,7 @@ pub fn run(options: &cli::Runtime) -> Result<()> {
 
 fn build(options: &RuntimeBuild) -> Result<()> {
     let report = Report::new(Loudness::Normal);
-    let store = Store::open(&super::cache_directory()?)?;
+    let store = super::open_store()?;
     let asked = Asked { runtime: None, python: options.python.as_deref() };
     let (runtime, place) = asked.alone(options.level, &store, &report)?;
     let default = || PathBuf::from(format!("cpython-{}.rt", runtime.python.version));

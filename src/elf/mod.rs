@@ -22,7 +22,7 @@ pub(crate) mod fixture;
 pub use machine::Machine;
 pub use search_path::{ask_by_name, contain};
 pub use strip::strip;
-pub use view::View;
+pub use view::{View, newest_defined};
 
 /// Why an ELF file cannot be read or edited. Each reads as the end of a sentence: "libx.so: it is ...".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

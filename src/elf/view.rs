@@ -85,6 +85,20 @@ impl View {
     }
 }
 
+/// The newest version `PREFIXx.y.z` of symbols that `bytes` defines, without the prefix.
+pub fn newest_defined(bytes: &[u8], prefix: &str) -> Result<Option<String>, ElfError> {
+    let image = Image::parse(bytes)?;
+    let Some(dynamic) = image.dynamic()? else { return Ok(None) };
+    let mut newest: Option<(Vec<u32>, String)> = None;
+    for name in versions::defined(&image, &dynamic)? {
+        let name = String::from_utf8_lossy(image.string(&dynamic, name.into())?);
+        let Some(text) = name.strip_prefix(prefix) else { continue };
+        let numbers: Option<Vec<u32>> = text.split('.').map(|number| number.parse().ok()).collect();
+        newest = newest.max(numbers.map(|numbers| (numbers, text.to_owned())));
+    }
+    Ok(newest.map(|(_, text)| text))
+}
+
 fn interpreter(image: &Image) -> Result<Option<String>, ElfError> {
     let Some(segment) = image.segment(elf::PT_INTERP) else { return Ok(None) };
     let text = image.bytes[image.range(segment)?].split(|byte| *byte == 0).next().unwrap_or_default();

@@ -1,15 +1,21 @@
 //! The lock: the exact set of distributions, as the part of `pylock.toml` (PEP 751) that coil writes.
 //!
-//! A lock is made for one interpreter: it lists the one file that was taken for each distribution, not
-//! every file an index offers. It never holds a credential or a path of the machine it was made on, so
-//! that it can be shown, compared and put into a bundle.
+//! The lock of a bundle is made for one interpreter: it lists the one file that was taken for each
+//! distribution, not every file an index offers. It never holds a credential or a path of the machine it was
+//! made on, so that it can be shown and compared. The locks of projects, which other tools write, are read
+//! into the same types, with everything that decides what of them is taken.
 
+pub mod choose;
+pub mod complete;
+pub mod dependency;
+pub mod marker;
 mod read;
+pub mod specifier;
 pub mod url;
 mod write;
 
 use coil_bootstrap::format::digest::Digest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The version of the specification that is written, and the only one that is read.
 pub const LOCK_VERSION: &str = "1.0";
@@ -19,7 +25,15 @@ pub const LOCK_VERSION: &str = "1.0";
 pub struct Lock {
     /// The versions of Python the lock is for (`==3.12.*`), as a version specifier.
     pub requires_python: Option<String>,
-    /// The distributions. Each name is there once, in its normal form.
+    /// Markers of the environments the lock is for; for all of them without any.
+    pub environments: Vec<String>,
+    /// The extras that can be chosen.
+    pub extras: Vec<String>,
+    /// The dependency groups that can be chosen.
+    pub dependency_groups: Vec<String>,
+    /// The dependency groups that are always chosen.
+    pub default_groups: Vec<String>,
+    /// The distributions. In the lock of a bundle each name is there once, in its normal form.
     pub packages: Vec<Package>,
 }
 
@@ -33,6 +47,8 @@ pub struct Package {
     pub version: Option<String>,
     /// The environments it is installed in; in all of them without one.
     pub marker: Option<String>,
+    /// The versions of Python it is for.
+    pub requires_python: Option<String>,
     /// The wheel that was taken from an index or a directory of wheels.
     #[serde(default)]
     pub wheels: Vec<Artifact>,
@@ -57,20 +73,23 @@ pub struct Artifact {
     pub path: Option<String>,
     /// Its length in bytes, where that is known.
     pub size: Option<u64>,
+    /// Where in it the project is, for a file of sources.
+    pub subdirectory: Option<String>,
     /// Its digests.
+    #[serde(default)]
     pub hashes: Hashes,
 }
 
 /// The digests of a file; SHA-256 is the one coil checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Hashes {
-    /// The SHA-256, as 64 hexadecimal digits.
-    #[serde(deserialize_with = "read::sha256")]
-    pub sha256: Digest,
+    /// The SHA-256, as 64 hexadecimal digits; `None` where the lock has other algorithms only.
+    #[serde(default, deserialize_with = "read::sha256")]
+    pub sha256: Option<Digest>,
 }
 
 /// A revision in a version control system.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Vcs {
     /// Which one: `git`, `hg`.
@@ -78,6 +97,9 @@ pub struct Vcs {
     pub kind: String,
     /// The address of the repository, without credentials.
     pub url: Option<String>,
+    /// The path of the repository, where it is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// What was asked for: a branch or a tag.
     pub requested_revision: Option<String>,
     /// The exact revision.
@@ -89,8 +111,10 @@ pub struct Vcs {
 /// A source tree on the machine that packed it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Directory {
-    /// Its path; `.` for the project itself, else the directory's name.
+    /// Its path; in the lock of a bundle `.` for the project itself, else the directory's name.
     pub path: String,
+    /// Where in it the project is.
+    pub subdirectory: Option<String>,
 }
 
 impl Lock {
@@ -101,17 +125,24 @@ impl Lock {
             let files = package.wheels.iter_mut().chain(&mut package.sdist).chain(&mut package.archive);
             files.for_each(Artifact::forget_the_machine);
             if let Some(vcs) = &mut package.vcs {
-                vcs.url = vcs.url.take().map(|address| url::without_credentials(&address));
+                vcs.forget_the_machine();
             }
         }
-        Lock { requires_python, packages }
+        Lock { requires_python, packages, ..Lock::default() }
     }
 }
 
 impl Artifact {
     /// A file at `address`, which may be a `file:` address or hold credentials: [`Lock::new`] tidies it.
     pub fn at(address: impl Into<String>, sha256: Digest) -> Self {
-        Artifact { name: None, url: Some(address.into()), path: None, size: None, hashes: Hashes { sha256 } }
+        Artifact {
+            name: None,
+            url: Some(address.into()),
+            path: None,
+            size: None,
+            subdirectory: None,
+            hashes: Hashes { sha256: Some(sha256) },
+        }
     }
 
     /// The name of the file.
@@ -129,6 +160,17 @@ impl Artifact {
             self.path = Some(url::file_name(&address));
         } else {
             self.url = Some(url::without_credentials(&address));
+        }
+    }
+}
+
+impl Vcs {
+    fn forget_the_machine(&mut self) {
+        self.path = self.path.take().map(|path| last_component(&path));
+        let Some(address) = self.url.take() else { return };
+        match url::local_path(&address) {
+            Some(_) => self.path = Some(url::file_name(&address)),
+            None => self.url = Some(url::without_credentials(&address)),
         }
     }
 }

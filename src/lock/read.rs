@@ -1,6 +1,8 @@
 //! Reads a lock back. What coil does not write is passed over where the specification lets a reader
 //! do so; a lock of another version, or one without what coil needs, is an error.
 
+use std::path::{Component, Path, PathBuf};
+
 use coil_bootstrap::format::digest::Digest;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -13,6 +15,14 @@ use crate::error::{Context, Failure, Result};
 struct Page {
     lock_version: String,
     requires_python: Option<String>,
+    #[serde(default)]
+    environments: Vec<String>,
+    #[serde(default)]
+    extras: Vec<String>,
+    #[serde(default)]
+    dependency_groups: Vec<String>,
+    #[serde(default)]
+    default_groups: Vec<String>,
     packages: Vec<Package>,
 }
 
@@ -27,14 +37,59 @@ impl Lock {
                 page.lock_version
             )));
         }
-        Ok(Lock { requires_python: page.requires_python, packages: page.packages })
+        Ok(Lock {
+            requires_python: page.requires_python,
+            environments: page.environments,
+            extras: page.extras,
+            dependency_groups: page.dependency_groups,
+            default_groups: page.default_groups,
+            packages: page.packages,
+        })
+    }
+
+    /// Reads the lock in the file at `path`. Its relative paths become absolute ones: "relative paths are
+    /// relative to the lock file" (PEP 751).
+    pub fn read(path: &Path) -> Result<Lock> {
+        let whole = path.canonicalize().context(|| format!("{} cannot be read", path.display()))?;
+        Lock::read_beside(path, whole.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Reads the lock in the file at `path` as if it lay in the directory `beside`.
+    pub fn read_beside(path: &Path, beside: &Path) -> Result<Lock> {
+        let unreadable = || format!("{} cannot be read", path.display());
+        let text = std::fs::read_to_string(path).context(unreadable)?;
+        let mut lock = Lock::from_toml(&text).context(unreadable)?;
+        let place = |path: &mut String| *path = plain(&beside.join(&*path)).to_string_lossy().into_owned();
+        for package in &mut lock.packages {
+            let files = package.wheels.iter_mut().chain(&mut package.sdist).chain(&mut package.archive);
+            files.filter_map(|file| file.path.as_mut()).for_each(place);
+            package.directory.iter_mut().for_each(|directory| place(&mut directory.path));
+            package.vcs.iter_mut().filter_map(|vcs| vcs.path.as_mut()).for_each(place);
+        }
+        Ok(lock)
     }
 }
 
 /// 64 hexadecimal digits.
-pub(super) fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Digest::from_hex(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a SHA-256 digest")))
+pub(super) fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+    let text = String::deserialize(deserializer)?.to_lowercase();
+    let digest = Digest::from_hex(&text);
+    digest.map(Some).ok_or_else(|| D::Error::custom(format!("{text:?} is not a SHA-256 digest")))
+}
+
+/// The path without `.` and `..`.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -61,12 +116,13 @@ mod tests {
         vcs.vcs = Some(Vcs {
             kind: "git".into(),
             url: Some("https://host/r.git".into()),
+            path: None,
             requested_revision: Some("main".into()),
             commit_id: "0123".into(),
             subdirectory: Some("py".into()),
         });
         let mut directory = package("directory");
-        directory.directory = Some(Directory { path: "a \"b\"\\\n".into() });
+        directory.directory = Some(Directory { path: "a \"b\"\\\n".into(), subdirectory: None });
         Lock::new(Some("==3.12.*".into()), vec![wheel, sdist, archive, vcs, directory])
     }
 

@@ -40,15 +40,23 @@ pub fn local_path(address: &str) -> Option<PathBuf> {
 /// The `file:` address of an absolute path.
 pub fn of_path(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
-    let mut address = String::from("file://");
-    for &byte in path.as_os_str().as_bytes() {
+    format!("file://{}", escaped(path.as_os_str().as_bytes(), b"/-_.~"))
+}
+
+/// The text as it is written in the credentials of an address.
+pub fn encoded(text: &str) -> String {
+    escaped(text.as_bytes(), b"-_.~")
+}
+
+fn escaped(bytes: &[u8], plain: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
         match byte {
-            b'/' | b'-' | b'_' | b'.' | b'~' => address.push(byte as char),
-            _ if byte.is_ascii_alphanumeric() => address.push(byte as char),
-            _ => address.push_str(&format!("%{byte:02X}")),
+            _ if plain.contains(&byte) || byte.is_ascii_alphanumeric() => text.push(byte as char),
+            _ => text.push_str(&format!("%{byte:02X}")),
         }
     }
-    address
+    text
 }
 
 /// The last component of an address, decoded: the name of the file.

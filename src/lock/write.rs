@@ -10,6 +10,10 @@ impl Lock {
         let mut text = String::new();
         line(&mut text, "lock-version", &quoted(LOCK_VERSION));
         optional(&mut text, "requires-python", &self.requires_python);
+        list(&mut text, "environments", &self.environments);
+        list(&mut text, "extras", &self.extras);
+        list(&mut text, "dependency-groups", &self.dependency_groups);
+        list(&mut text, "default-groups", &self.default_groups);
         line(&mut text, "created-by", &quoted("coil"));
         if self.packages.is_empty() {
             line(&mut text, "packages", "[]");
@@ -26,10 +30,12 @@ fn write_package(text: &mut String, package: &Package) {
     line(text, "name", &quoted(&package.name));
     optional(text, "version", &package.version);
     optional(text, "marker", &package.marker);
+    optional(text, "requires-python", &package.requires_python);
     if let Some(vcs) = &package.vcs {
         let fields = [
             Some(("type", quoted(&vcs.kind))),
             vcs.url.as_ref().map(|value| ("url", quoted(value))),
+            vcs.path.as_ref().map(|value| ("path", quoted(value))),
             vcs.requested_revision.as_ref().map(|value| ("requested-revision", quoted(value))),
             Some(("commit-id", quoted(&vcs.commit_id))),
             vcs.subdirectory.as_ref().map(|value| ("subdirectory", quoted(value))),
@@ -37,7 +43,8 @@ fn write_package(text: &mut String, package: &Package) {
         line(text, "vcs", &table(fields));
     }
     if let Some(directory) = &package.directory {
-        line(text, "directory", &table([Some(("path", quoted(&directory.path)))]));
+        let subdirectory = directory.subdirectory.as_ref().map(|value| ("subdirectory", quoted(value)));
+        line(text, "directory", &table([Some(("path", quoted(&directory.path))), subdirectory]));
     }
     if let Some(archive) = &package.archive {
         line(text, "archive", &artifact(archive));
@@ -61,7 +68,8 @@ fn artifact(file: &Artifact) -> String {
         file.url.as_ref().map(|value| ("url", quoted(value))),
         file.path.as_ref().map(|value| ("path", quoted(value))),
         file.size.map(|value| ("size", value.to_string())),
-        Some(("hashes", table([Some(("sha256", quoted(&file.hashes.sha256.hex())))]))),
+        file.subdirectory.as_ref().map(|value| ("subdirectory", quoted(value))),
+        file.hashes.sha256.map(|sha256| ("hashes", table([Some(("sha256", quoted(&sha256.hex())))]))),
     ])
 }
 
@@ -69,6 +77,13 @@ fn table<const N: usize>(fields: [Option<(&str, String)>; N]) -> String {
     let fields: Vec<String> =
         fields.into_iter().flatten().map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", fields.join(", "))
+}
+
+fn list(text: &mut String, key: &str, values: &[String]) {
+    if !values.is_empty() {
+        let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+        line(text, key, &format!("[{}]", values.join(", ")));
+    }
 }
 
 fn optional(text: &mut String, key: &str, value: &Option<String>) {

@@ -14,7 +14,7 @@ use crate::store::{Made, StoredLayer};
 use crate::tree::{Content, Node, Tree};
 
 /// Puts the app's directory on `sys.path`. A path in a `.pth` file is relative to the file's directory.
-const PTH: &str = "_coil_app.pth";
+pub(super) const PTH: &str = "_coil_app.pth";
 
 /// The app's layer; `None` where there is nothing to put into one.
 pub fn layer(
@@ -54,7 +54,7 @@ pub fn layer(
 }
 
 /// A digest of everything in the tree.
-fn content_key(tree: &Tree) -> std::io::Result<[u8; 32]> {
+pub(super) fn content_key(tree: &Tree) -> std::io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_le_bytes());

@@ -1,6 +1,7 @@
 //! Commands: which there are, which is the default, and what each of them runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 use coil_bootstrap::format::manifest::Command;
 use coil_bootstrap::format::path::TreePath;
@@ -36,7 +37,7 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
         if !chosen.commands.contains_key(&program)
             && coil_bootstrap::format::manifest::is_command_name(&program)
         {
-            let entry = EntryPoint { entry: Entry::Script(program.clone()), args: Vec::new() };
+            let entry = EntryPoint::of(Entry::Script(program.clone()));
             chosen.add(&program, &entry, &known)?;
         }
     }
@@ -44,18 +45,21 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
         None => None,
         Some(DefaultCommand::Command(name) | DefaultCommand::Script(name)) => {
             if !chosen.commands.contains_key(&name) {
-                let entry = EntryPoint { entry: Entry::Named(name.clone()), args: Vec::new() };
+                let entry = EntryPoint::of(Entry::Named(name.clone()));
                 chosen.add(&name, &entry, &known)?;
             }
             Some(name)
         }
         Some(DefaultCommand::File(path)) => {
             let name = command_name(path.file_name().trim_end_matches(".py"), &project.name);
-            let entry = EntryPoint { entry: Entry::File(path), args: Vec::new() };
+            let entry = EntryPoint::of(Entry::File(path));
             chosen.add(&name, &entry, &known)?;
             Some(name)
         }
     };
+    for (name, command) in &chosen.commands {
+        check_is_python(name, command, project)?;
+    }
     if chosen.commands.is_empty() && wheels.iter().all(|wheel| wheel.facts.programs.is_empty()) {
         let message = format!("nothing in {} can be started", project.name);
         return Err(Failure::new(message).hint("say what to start, such as: -e pkg.mod:func, or -e main.py"));
@@ -79,7 +83,8 @@ impl Chosen {
                 self.make_script(name, text.replace("{module}", &module))?
             }
         };
-        self.commands.insert(name.to_owned(), Command { script, args: entry_point.args.clone() });
+        let EntryPoint { args, variables, expand, .. } = entry_point.clone();
+        self.commands.insert(name.to_owned(), Command { script, args, variables, expand });
         Ok(())
     }
 
@@ -88,6 +93,22 @@ impl Chosen {
         self.scripts.push((inside(format!("venv/libexec/{name}"))?, text));
         inside(format!("libexec/{name}"))
     }
+}
+
+/// A file of the app is started as Python: what is plainly something else is refused.
+fn check_is_python(name: &str, command: &Command, project: &Project) -> Result<()> {
+    let node = project.app.as_ref().and_then(|tree| tree.get(&command.script));
+    let Some(Ok(Some((_, mut reader)))) = node.map(|node| node.content.open()) else { return Ok(()) };
+    let mut start = [0; 128];
+    let count = reader.read(&mut start).unwrap_or(0);
+    let first = start[..count].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_script = first.starts_with(b"#!") && !String::from_utf8_lossy(first).contains("py");
+    if !is_script && !first.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    let file = command.script.below("app").unwrap_or(&command.script);
+    Err(Failure::new(format!("the command {name} cannot start {file}: it is no Python file"))
+        .hint(format!("a bundle starts Python; say under [tool.coil.commands] what {name} runs")))
 }
 
 fn inside(path: String) -> Result<TreePath> {

@@ -2,30 +2,42 @@
 
 mod app;
 mod commands;
+mod installed;
+mod locking;
 mod packed_runtime;
 mod resolution;
 mod runtime;
+mod side_by_side;
+mod steps;
 mod wheels;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::{
-    LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
 };
 
+use self::side_by_side::both;
 use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
-use crate::project::{Project, Words};
+use crate::project::sources::Wanted;
+use crate::project::{Choice, Project, Words};
+use crate::python_archive::{self, is_archive};
 use crate::report::Report;
+use crate::resolve::includes::refuse_cycles;
 use crate::runtime_file::Runtime;
-use crate::store::{Key, Store, StoredLayer};
+use crate::store::{Key, Store, StoredLayer, digest_of_file};
+use crate::wheel::Target;
+
+pub use locking::lock;
 
 /// Everything a bundle is made of.
 pub struct Parts {
@@ -42,14 +54,48 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    let project = Project::read(&words(options, output)?)?;
+    let virtualenv = installed::Source::open(options)?;
+    let otherwise = virtualenv.as_ref().map(installed::Source::name);
+    let mut project = Project::read(&Words { otherwise, ..words(options, output, store)? })?;
+    project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
-    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
-    let (interpreter, runtime) = asked.or(project.python.as_deref()).runtime(options.level, store, report)?;
-    let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
+    let mut python = options.python.clone().or_else(|| project.python.clone());
+    if let Some(virtualenv) = &virtualenv {
+        virtualenv.complete(&mut project)?;
+        let request = python.as_deref().filter(|_| options.runtime.is_none());
+        python = Some(virtualenv.python(request, store, report)?);
+    }
+    let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref() };
+    let (interpreter, opened) = asked.find(store, report)?;
+    virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
+    let packing = Packing::new(&interpreter, options.level, store, report);
+    if project.app.is_some() {
+        // A line of it has changed, or why pack again? The interpreter that compiles it can start by now.
+        let compiler = Arc::clone(&packing.compiler);
+        std::thread::spawn(move || compiler.start_one());
+    }
+    let harvest = |report: &Report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok);
+    let (runtime, installed, unowned, lock) = match &virtualenv {
+        None => {
+            refuse_cycles(&project.requirement_files)?;
+            let target = Target::of(&interpreter)?;
+            project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
+            let resolve = |report: &Report| resolution::resolve(&packing.saying(report), &project, options);
+            // Harvesting keeps this machine busy, resolving and fetching the network.
+            let (runtime, resolved) = both(report, harvest, resolve)?;
+            let layers = wheels::layers(&packing, &runtime.facts.python, &resolved.wheels)?;
+            (runtime, layers, None, Some(resolved.lock))
+        }
+        // A lock says where each file comes from, and that a virtualenv does not know.
+        Some(virtualenv) => {
+            let runtime = harvest(report)?;
+            let layers = virtualenv.layers(&packing, &runtime.facts.python, &project, options)?;
+            (runtime, layers.distributions, layers.unowned, None)
+        }
+    };
     let python = &runtime.facts.python;
-    let resolved = resolution::resolve(&packing, &project, options)?;
-    let installed = wheels::layers(&packing, python, &resolved.wheels)?;
+    let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
+    steps::run(&packing, &mut project, &beside, options.refresh)?;
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
 
@@ -62,6 +108,9 @@ pub fn pack(
     for wheel in installed {
         let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
+    }
+    if let Some(unowned) = unowned {
+        layers.add(LayerKind::App, ("files of no distribution", None), unowned.blob, unowned.listing);
     }
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
@@ -77,8 +126,14 @@ pub fn pack(
         layers: layers.layers,
         commands: chosen.commands,
         default: chosen.default,
+        c_library: match options.libc {
+            cli::Libc::Auto => CLibraryRule::Auto,
+            cli::Libc::Bundled => CLibraryRule::Bundled,
+            cli::Libc::Host => CLibraryRule::Host,
+        },
         environment,
-        lock: Some(resolved.lock),
+        lock,
+        source: project.source,
     };
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
     Ok(Parts { manifest, blobs })
@@ -94,25 +149,28 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// The same, or this interpreter where the user says nothing.
-    fn or(self, python: Option<&'a str>) -> Self {
-        if self.runtime.is_some() { self } else { Asked { python: self.python.or(python), ..self } }
-    }
-
-    /// The runtime's layer in the store, and the interpreter that it is of.
-    fn runtime(
+    /// The interpreter, and the runtime's layer in the store where it need not be harvested.
+    fn find(
         self,
-        level: i32,
         store: &Store,
         report: &Report,
-    ) -> Result<(Interpreter, StoredLayer<runtime::Facts>)> {
+    ) -> Result<(Interpreter, Option<StoredLayer<runtime::Facts>>)> {
         if let Some(path) = self.runtime {
-            return packed_runtime::open(path, store, report);
+            let (interpreter, layer) = packed_runtime::open(path, store, report)?;
+            return Ok((interpreter, Some(layer)));
         }
-        let interpreter = find_python::find(self.python)?;
-        let packing = Packing { interpreter: &interpreter, level, store, report };
-        let layer = runtime::layer(&packing)?;
-        Ok((interpreter, layer))
+        let archive = self.python.map(Path::new).filter(|path| is_archive(path));
+        let interpreter = match archive {
+            Some(archive) => {
+                report.doing(&format!("unpacking {}", archive.display()));
+                let digest =
+                    digest_of_file(archive).context(|| format!("cannot read {}", archive.display()))?;
+                let prefix = python_archive::prefix(archive, &store.python(&digest))?;
+                Interpreter::probe(&prefix.join("bin/python3"))?
+            }
+            None => find_python::find(self.python, store.probes(), report)?,
+        };
+        Ok((interpreter, None))
     }
 
     /// The runtime by itself, and where its layer lies.
@@ -120,7 +178,9 @@ impl<'a> Asked<'a> {
         if let Some(path) = self.runtime {
             return Runtime::open(path);
         }
-        let (interpreter, layer) = self.runtime(level, store, report)?;
+        let (interpreter, opened) = self.find(store, report)?;
+        let harvested = || runtime::layer(&Packing::new(&interpreter, level, store, report));
+        let layer = opened.map_or_else(harvested, Ok)?;
         let mut layers = Layers::default();
         let version = layer.facts.python.version.clone();
         let place = store.blob(&layer.blob.digest).into();
@@ -137,18 +197,29 @@ struct Packing<'a> {
     level: i32,
     store: &'a Store,
     report: &'a Report,
+    compiler: Arc<Compiler>,
 }
 
-impl Packing<'_> {
+impl<'a> Packing<'a> {
+    fn new(interpreter: &'a Interpreter, level: i32, store: &'a Store, report: &'a Report) -> Self {
+        let (major, minor, _) = interpreter.version;
+        let compiler = Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
+        Packing { interpreter, level, store, report, compiler: Arc::new(compiler) }
+    }
+
+    /// The same pack, for a step with a report of its own.
+    fn saying<'b>(&'b self, report: &'b Report) -> Packing<'b> {
+        Packing { report, compiler: Arc::clone(&self.compiler), ..*self }
+    }
+
     /// Compiles with the interpreter that is packed, where it was harvested from: the same program with
     /// the same standard library.
-    fn compiler(&self) -> Compiler {
-        let (major, minor, _) = self.interpreter.version;
-        Compiler::new(&self.interpreter.base_executable, (major, minor))
+    fn compiler(&self) -> &Compiler {
+        &self.compiler
     }
 
     /// The key in the store of what `step` makes for this Python, at this level, of `inputs`.
-    fn key(&self, step: &str, python: &Python, inputs: &[&dyn AsRef<[u8]>]) -> Key {
+    fn key(&self, step: &'static str, python: &Python, inputs: &[&dyn AsRef<[u8]>]) -> Key {
         let Python { abi, magic, libc, site_packages, .. } = python;
         let python = format!("{abi} {magic} {libc} {site_packages} {}", self.level);
         let mut all: Vec<&dyn AsRef<[u8]>> = vec![&python];
@@ -157,7 +228,7 @@ impl Packing<'_> {
     }
 }
 
-fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
+fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Result<Words> {
     let split = |text: &String| {
         let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
         pair.ok_or_else(|| {
@@ -169,12 +240,29 @@ fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
         projects: options.projects.clone(),
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
+        choice: choice(&options.choice),
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split).collect::<Result<_>>()?,
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),
+        otherwise: None,
+        git: Wanted {
+            revision: options.rev.clone(),
+            clean: options.require_clean,
+            scratch: Some(store.scratch().to_owned()),
+        },
     })
+}
+
+fn choice(options: &cli::Choice) -> Choice {
+    let dev = options.dev.then(|| "dev".to_owned());
+    Choice {
+        extras: options.extra.clone(),
+        all_extras: options.all_extras,
+        groups: options.group.iter().cloned().chain(dev).collect(),
+        relocks: false,
+    }
 }
 
 /// Architectures under the names that Python and Linux use, and those of the OCI image specification.

@@ -6,11 +6,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::c_library::{Choice, Order, made_for};
 use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::environment;
 use coil_bootstrap::first_start;
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::manifest::{Environment, Manifest, SCHEMA};
+use coil_bootstrap::format::manifest::{CLibraryRule, Environment, Manifest, SCHEMA};
 use coil_bootstrap::format::tar::{Entry, Kind, padding};
 use coil_bootstrap::host::Host;
 
@@ -18,6 +19,7 @@ use super::runtime::Facts;
 use crate::bundle::{self, Launcher};
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
+use crate::last_use;
 use crate::layer::{Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::report::Report;
@@ -93,22 +95,26 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         layers: vec![runtime.layer.clone()],
         commands: Default::default(),
         default: None,
+        c_library: CLibraryRule::Bundled,
         environment: Environment::default(),
         lock: None,
+        source: None,
     };
     let candidate = Candidate { root: store.runtimes(), needs: None };
-    let directory = candidate.environment(&Digest::of(&manifest.encode()));
+    let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
-    if !environment::is_usable(&directory) {
-        let scratch = tempfile::tempdir_in(store.work())
-            .context(|| format!("cannot write to {}", store.work().display()))?;
+    if !environment::is_usable(&directory, &made_for(&manifest, Order::None)) {
+        let scratch = tempfile::tempdir_in(store.scratch())
+            .context(|| format!("cannot write to {}", store.scratch().display()))?;
         let path = scratch.path().join("python");
         bundle::write(&path, &Launcher::ours()?, &manifest, &[place])?;
         let opened = Bundle::open(&path).map_err(unusable)?;
-        let host = Host { candidates: vec![candidate], ..Host::observe() };
+        let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
         first_start::prepare(&opened, &host, false).map_err(unusable)?;
     }
-    Interpreter::probe(&directory.join("bin/python"))
+    let layers = store.runtimes().join("layers");
+    [&directory, &layers.join(runtime.layer.digest.hex())].into_iter().for_each(|path| last_use::mark(path));
+    store.probes().ask(&directory.join("bin/python"))
 }
 
 fn unusable(error: coil_bootstrap::error::Error) -> Failure {

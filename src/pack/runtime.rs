@@ -29,18 +29,23 @@ pub struct Facts {
 
 /// The layer of the runtime harvested from the interpreter.
 pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
-    let Packing { interpreter, level, store, report } = packing;
-    let told = serde_json::to_vec(interpreter).context(|| "cannot describe the interpreter".into())?;
+    let Packing { interpreter, level, store, report, .. } = packing;
+    let told = essence(interpreter);
     let state = state(interpreter).context(|| {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
     })?;
     let key = Key::new("runtime", &[&told, &state, &level.to_string()]);
+    let mut task = None;
     let layer = store.layer(key, *level, || {
-        report.doing(&format!("harvesting CPython {}", interpreter.full_version));
+        let task = task.insert(report.task(&format!("CPython {}", interpreter.full_version)));
+        task.now("harvesting");
         let harvest = harvest(interpreter)?;
         let mut tree = harvest.tree;
         let mut left_out = harvest.left_out;
-        left_out.extend(packing.compiler().compile(&mut tree, &["python/lib"])?);
+        task.now("compiling");
+        let compiled = |done, all| task.at(done, all);
+        left_out.extend(packing.compiler().compile_told(&mut tree, &["python/lib"], &compiled)?);
+        task.now("compressing");
         let origin = format!("CPython {}", interpreter.full_version);
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));
         harvest.notes.iter().for_each(|note| report.note(note));
@@ -61,6 +66,15 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
     })?;
     layer.facts.left_out.iter().for_each(|what| report.detail(what));
     Ok(layer)
+}
+
+/// What a harvest depends on beside files: not which virtualenv the interpreter was found in, nor the kernel.
+fn essence(interpreter: &Interpreter) -> String {
+    let Interpreter { base_executable, full_version, abi_flags, base_prefix, base_exec_prefix, .. } =
+        interpreter;
+    let Interpreter { stdlib, dynload, magic, glibc, machine, .. } = interpreter;
+    let places = (base_executable, base_prefix, base_exec_prefix, stdlib, dynload);
+    format!("{:?}", (places, full_version, abi_flags, magic, glibc, machine))
 }
 
 /// What tells whether an installation has changed: every file's path, size and time of change, of the

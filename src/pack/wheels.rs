@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Packing;
 use super::resolution::KeptWheel;
+use super::side_by_side::each;
 use crate::error::{Context, Result};
 use crate::store::{Made, StoredLayer};
 use crate::wheel::{Metadata, Target, Wheel, programs, reaching};
@@ -22,10 +23,21 @@ pub struct Facts {
     pub programs: BTreeSet<String>,
 }
 
-/// The layers of these wheels, in their order.
+/// The layers of these wheels, in their order, several being made at a time.
 pub fn layers(packing: &Packing, python: &Python, kept: &[KeptWheel]) -> Result<Vec<StoredLayer<Facts>>> {
+    let Packing { store, report, .. } = packing;
     let target = Target::of(packing.interpreter)?;
-    kept.iter().map(|wheel| layer(packing, python, &target, wheel)).collect()
+    let progress = report.counted("packing wheels", kept.len());
+    // The largest first: what is left for the end is small and keeps nobody waiting.
+    let size =
+        |wheel: &KeptWheel| store.wheel(&wheel.digest, &wheel.name).metadata().map_or(0, |it| it.len());
+    let mut order: Vec<usize> = (0..kept.len()).collect();
+    order.sort_by_cached_key(|index| std::cmp::Reverse(size(&kept[*index])));
+    each(kept, &order, store.pool().size(), report, |wheel, report| {
+        let layer = layer(&packing.saying(report), python, &target, wheel);
+        progress.advance(1);
+        layer
+    })
 }
 
 fn layer(
@@ -37,11 +49,14 @@ fn layer(
     let Packing { level, store, report, .. } = packing;
     let KeptWheel { name, digest } = kept;
     let key = packing.key("wheel", python, &[name, digest.as_bytes()]);
+    let mut task = None;
     store.layer(key, *level, || {
-        report.doing(&format!("reading {name}"));
+        let task = task.insert(report.task(name));
+        task.now("reading");
         let wheel = Wheel::read(&store.wheel(digest, name), target)?;
         let mut tree = wheel.tree;
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
+        task.now("compiling");
         packing.compiler().compile(&mut tree, &["venv"])?.iter().for_each(|warning| report.detail(warning));
         let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
         let Metadata { name: own_name, version, .. } = wheel.metadata;
@@ -49,6 +64,7 @@ fn layer(
         let unreadable = || format!("cannot read {name} again");
         let reaching = reaching::directories(&tree).context(unreadable)?;
         let programs = programs::with_room(&tree).context(unreadable)?;
+        task.now("compressing");
         Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, programs, facts })
     })
 }

@@ -60,6 +60,7 @@ fn existing(text: &str, extras: &[String]) -> Result<Option<Argument>> {
         _ if name.ends_with(".whl") => return Ok(Some(Argument::Wheel(path.to_owned(), extras.to_vec()))),
         // A file that happens to be called like a requirement does not stand in its way.
         _ if !looks_like_a_path(text) => return Ok(None),
+        _ if super::lock_file::is_pylock_name(name) => format!("give it as -r {text}"),
         "pyproject.toml" | "setup.py" | "setup.cfg" => "give the directory it is in".to_owned(),
         _ if name.ends_with(".txt") || name.ends_with(".in") => format!("give it as -r {text}"),
         _ if name.ends_with(".tar.gz") => "unpack it and give the directory".to_owned(),

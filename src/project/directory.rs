@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::entry::EntryPoint;
 use super::pyproject::{ProjectTable, PyProject};
 use super::requirement::Requirement;
-use super::settings::Settings;
-use super::{Build, check_command_name};
+use super::settings::{self, Settings};
+use super::{Build, check_command_name, procfile};
 use crate::error::{Context, Failure, Result};
 use crate::lock::normal_name;
 
@@ -39,14 +39,24 @@ impl DirectoryProject {
     pub fn read(directory: &Path, extras: &[String]) -> Result<DirectoryProject> {
         let root = directory.canonicalize().context(|| format!("{} cannot be read", directory.display()))?;
         let called = root.file_name().and_then(|name| name.to_str()).unwrap_or("app").to_owned();
-        let setup = root.join("setup.py").is_file() || root.join("setup.cfg").is_file();
         let pyproject = PyProject::find(&root)?;
+        let own_file = Settings::find(&root)?;
+        let has_settings = pyproject.as_ref().is_some_and(|page| page.has_settings);
+        if own_file.is_some() && has_settings {
+            let message =
+                format!("{} has settings in two places: coil.toml and pyproject.toml", root.display());
+            return Err(Failure::new(message)
+                .hint("move what is under [tool.coil] in pyproject.toml to the top of coil.toml"));
+        }
+        // What coil is told changes nothing about what the directory is.
         let built = pyproject.as_ref().is_some_and(|page| page.build_system.is_some())
-            || (setup && !pyproject.as_ref().is_some_and(|page| page.project.is_some() || page.has_settings));
+            || (has_setup(&root) && pyproject.as_ref().is_none_or(|page| page.project.is_none()));
         let page = pyproject.unwrap_or_default();
+        let settings_file = root.join(if own_file.is_some() { settings::FILE } else { "pyproject.toml" });
+        let settings = own_file.unwrap_or(page.settings);
         let table = page.project.unwrap_or_default();
         let mut project = DirectoryProject {
-            name: table.name.clone().unwrap_or(called),
+            name: table.name.clone().or_else(|| settings.name.clone()).unwrap_or(called),
             version: table.version.clone(),
             build: None,
             is_app: true,
@@ -54,16 +64,22 @@ impl DirectoryProject {
             requirement_files: Vec::new(),
             commands: BTreeMap::new(),
             requires_python: table.requires_python.clone(),
-            settings: page.settings,
+            settings,
         };
         if built {
             // Files beside the wheel (manage.py) are packed only where the project asks for them.
-            project.is_app = !project.settings.include.is_empty();
-            project.build = Some(Build { directory: root.clone(), extras: extras.to_vec() });
+            let settings = &mut project.settings;
+            if settings.include.is_empty() {
+                settings.include.clone_from(&settings.artifacts);
+            }
+            project.is_app = !settings.include.is_empty();
+            project.build = Some(Build { directory: root.clone(), extras: extras.to_vec(), date: None });
         } else {
             project.take_dependencies(&table, extras, &root)?;
         }
         project.take_commands(&table, built)?;
+        project.take_procfile(&root)?;
+        project.settings.check_default(&project.commands, &settings_file.display().to_string())?;
         Ok(project)
     }
 
@@ -103,7 +119,7 @@ impl DirectoryProject {
             // The wheel has a console script of this name; a source tree has only the function.
             let text = if built { name } else { target.split('[').next().unwrap_or(target).trim() };
             let entry = match built {
-                true => EntryPoint { entry: super::entry::Entry::Script(text.to_owned()), args: Vec::new() },
+                true => EntryPoint::of(super::entry::Entry::Script(text.to_owned())),
                 false => EntryPoint::parse(&text.replace(' ', ""))?,
             };
             self.commands.insert(name.clone(), entry);
@@ -111,6 +127,27 @@ impl DirectoryProject {
         self.commands.extend(self.settings.commands.clone());
         Ok(())
     }
+
+    /// The process types of a Procfile are commands; `web` is what runs where nobody says what does.
+    fn take_procfile(&mut self, root: &Path) -> Result<()> {
+        let types = procfile::find(root, &self.commands)?;
+        let settings = &mut self.settings;
+        if settings.default.is_none() && types.contains_key(procfile::WEB) {
+            settings.default = Some(procfile::WEB.to_owned());
+        }
+        if types.values().any(procfile::needs_port) {
+            let port = settings.environment.entry("PORT".to_owned());
+            port.or_insert_with(|| procfile::PORT.to_owned());
+        }
+        self.commands.extend(types);
+        Ok(())
+    }
+}
+
+/// Whether setuptools has something to build: a `setup.cfg` may also hold nothing but other tools' settings.
+fn has_setup(root: &Path) -> bool {
+    let metadata = |text: String| text.lines().any(|line| line.trim() == "[metadata]");
+    root.join("setup.py").is_file() || std::fs::read_to_string(root.join("setup.cfg")).is_ok_and(metadata)
 }
 
 #[cfg(test)]
@@ -138,6 +175,9 @@ mod tests {
         let beside = format!("{PROJECT}{system}[tool.coil]\ninclude = [\"manage.py\"]\n");
         assert!(read(&[("pyproject.toml", &beside)]).unwrap().is_app);
         assert!(read(&[("setup.py", "")]).unwrap().build.is_some());
+        assert!(read(&[("setup.py", ""), ("coil.toml", "python = \"3.12\"")]).unwrap().build.is_some());
+        assert!(read(&[("setup.cfg", "[metadata]\nname = x\n")]).unwrap().build.is_some());
+        assert!(read(&[("setup.cfg", "[flake8]\n")]).unwrap().build.is_none());
     }
 
     #[test]
@@ -161,6 +201,31 @@ mod tests {
         let project = read(&[("pyproject.toml", settings), ("requirements.txt", "django")]).unwrap();
         assert_eq!(project.requirement_files.len(), 1);
         assert!(project.commands.contains_key("web"));
+    }
+
+    #[test]
+    fn settings_are_in_one_place() {
+        let own = ("coil.toml", "name = \"site\"\n[commands]\nweb = \"manage.py\"\n");
+        let project = read(&[own, ("manage.py", "")]).unwrap();
+        assert_eq!((project.name.as_str(), project.commands.len()), ("site", 1));
+        let project = read(&[own, ("pyproject.toml", PROJECT)]).unwrap();
+        assert_eq!((project.name.as_str(), project.commands.len()), ("Tool", 2));
+        let error = read(&[own, ("pyproject.toml", "[tool.coil]\ndefault = \"web\"\n")]).unwrap_err();
+        assert!(error.to_string().ends_with("has settings in two places: coil.toml and pyproject.toml"));
+    }
+
+    #[test]
+    fn process_types_are_commands_unless_they_are_stated() {
+        let lines = ("Procfile", "web: gunicorn a --bind :$PORT\nrelease: manage.py migrate\n");
+        let project = read(&[lines]).unwrap();
+        assert_eq!(project.settings.default.as_deref(), Some("web"));
+        assert_eq!(project.settings.environment["PORT"], "5000");
+        let own = "default = \"release\"\nenvironment = { PORT = \"80\" }\n[commands]\nweb = \"other.py\"\n";
+        let project = read(&[lines, ("coil.toml", own)]).unwrap();
+        assert_eq!(project.settings.default.as_deref(), Some("release"));
+        assert_eq!(project.settings.environment["PORT"], "80");
+        assert!(project.commands["web"].args.is_empty());
+        assert!(read(&[lines, ("coil.toml", "default = \"worker\"")]).is_err());
     }
 
     #[test]

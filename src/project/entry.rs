@@ -3,12 +3,14 @@
 //! Reading an entry is pure. `flask` may be a console script or a module, and which one it is can
 //! only be said when the wheels are there: [`resolve_entry`] says it then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::template;
 
 use super::nearest::nearest;
+use super::words::{self, Word};
 use crate::error::{Failure, Result};
 
 /// What is started.
@@ -38,6 +40,10 @@ pub struct EntryPoint {
     pub entry: Entry,
     /// Arguments that come before the user's.
     pub args: Vec<String>,
+    /// Variables that are set for it.
+    pub variables: BTreeMap<String, String>,
+    /// Whether arguments and variables' values are templates, to be filled in at the start.
+    pub expand: bool,
 }
 
 /// What a bundle will have, as far as an entry can name it.
@@ -49,38 +55,85 @@ pub struct Known {
 }
 
 impl EntryPoint {
+    /// An entry without arguments.
+    pub fn of(entry: Entry) -> EntryPoint {
+        EntryPoint { entry, args: Vec::new(), variables: BTreeMap::new(), expand: false }
+    }
+
     /// Reads `pkg.mod:func`, `-m pkg.mod`, a name or a file, with arguments after it, split as a shell
-    /// would do it.
+    /// would do it. `NAME=value` may stand before it, and so may `python` before `-m` or a file.
     pub fn parse(text: &str) -> Result<EntryPoint> {
-        let fail = |reason: &str| {
+        EntryPoint::read(text).map_err(|reason| {
             Failure::new(format!("the entry point {text:?} cannot be understood: {reason}"))
                 .hint("write it as pkg.mod:func, -m pkg.mod, the name of a console script, or a file such as manage.py")
+        })
+    }
+
+    /// The same; the error is the end of a sentence.
+    pub fn read(text: &str) -> Result<EntryPoint, String> {
+        let mut words = words::split(text)?.into_iter().peekable();
+        let mut variables = BTreeMap::new();
+        while let Some(word) = words.next_if(|word| is_prefix(&word.template)) {
+            if let Some((name, value)) = word.template.split_once('=') {
+                variables.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        let mut next = |missing: &str| {
+            let word = words.next().ok_or(missing)?;
+            word.text.ok_or_else(|| "a variable cannot say what is started".to_owned())
         };
-        let words = shlex::split(text).ok_or_else(|| fail("a quotation mark is not closed"))?;
-        let mut words = words.into_iter();
-        let first = words.next().ok_or_else(|| fail("it is empty"))?;
+        let mut first = next("it is empty")?;
+        let python = is_python(&first);
+        if python {
+            first = next("nothing follows python")?;
+            if first == "-u" {
+                variables.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
+                first = next("nothing follows python -u")?;
+            }
+        }
         let entry = match first.as_str() {
             "-m" => {
-                let module = words.next().ok_or_else(|| fail("no module follows -m"))?;
+                let module = next("no module follows -m")?;
                 if !is_dotted_name(&module) {
-                    return Err(fail(&format!("{module:?} is not the name of a module")));
+                    return Err(format!("{module:?} is not the name of a module"));
                 }
                 Entry::Module(module)
             }
-            _ => Entry::parse(&first).map_err(|reason| fail(&reason))?,
+            option if python && option.starts_with('-') => {
+                return Err(format!("python's option {option} is none that a command can have"));
+            }
+            file if python => Entry::file(file)?,
+            word => Entry::parse(word)?,
         };
-        Ok(EntryPoint { entry, args: words.collect() })
+        Ok(EntryPoint::with(entry, words.collect(), variables))
     }
+
+    fn with(entry: Entry, words: Vec<Word>, mut variables: BTreeMap<String, String>) -> EntryPoint {
+        let expand = words.iter().any(|word| word.text.is_none())
+            || variables.values().any(|value| value.replace("$$", "").contains('$'));
+        if !expand {
+            variables.values_mut().for_each(|value| *value = value.replace("$$", "$"));
+        }
+        let arg = |word: Word| word.text.filter(|_| !expand).unwrap_or(word.template);
+        EntryPoint { entry, args: words.into_iter().map(arg).collect(), variables, expand }
+    }
+}
+
+/// What may stand before a command in a shell and says nothing of it: `NAME=value`, `exec`.
+fn is_prefix(word: &str) -> bool {
+    word == "exec" || word.split_once('=').is_some_and(|(name, _)| template::is_name(name))
+}
+
+fn is_python(word: &str) -> bool {
+    let version = word.strip_prefix("python");
+    version.is_some_and(|version| version.chars().all(|c| c == '.' || c.is_ascii_digit()))
 }
 
 impl Entry {
     /// Reads one word; the error is the end of a sentence.
     fn parse(word: &str) -> Result<Entry, String> {
         if word.ends_with(".py") || word.contains('/') {
-            let path = word.strip_prefix("./").unwrap_or(word);
-            return TreePath::new(format!("app/{path}"))
-                .map(Entry::File)
-                .map_err(|error| error.reason.to_owned());
+            return Entry::file(word);
         }
         if let Some((module, attribute)) = word.split_once(':') {
             return match (is_dotted_name(module), is_dotted_name(attribute)) {
@@ -93,6 +146,11 @@ impl Entry {
             return Err(format!("{word:?} names nothing that can be started"));
         }
         Ok(Entry::Named(word.to_owned()))
+    }
+
+    fn file(word: &str) -> Result<Entry, String> {
+        let path = word.strip_prefix("./").unwrap_or(word);
+        TreePath::new(format!("app/{path}")).map(Entry::File).map_err(|error| error.reason.to_owned())
     }
 }
 
@@ -276,7 +334,7 @@ mod tests {
         assert_eq!(parse("a.b:C.d").entry, function);
         assert_eq!(
             parse("-m http.server 80"),
-            EntryPoint { entry: Entry::Module("http.server".into()), args: vec!["80".into()] }
+            EntryPoint { args: vec!["80".into()], ..EntryPoint::of(Entry::Module("http.server".into())) }
         );
         assert_eq!(parse("./src/x.py").entry, Entry::File(TreePath::new("app/src/x.py").unwrap()));
         let web = parse("gunicorn mysite.wsgi --bind '0.0.0.0:80 x'");
@@ -285,10 +343,56 @@ mod tests {
     }
 
     #[test]
+    fn what_people_write_in_front_of_a_command_is_understood() {
+        let manage = || Entry::File(TreePath::new("app/manage.py").unwrap());
+        assert_eq!(
+            parse("python manage.py migrate"),
+            EntryPoint { args: vec!["migrate".into()], ..EntryPoint::of(manage()) }
+        );
+        assert_eq!(parse("python3 -m a.b").entry, Entry::Module("a.b".into()));
+        assert_eq!(parse("python3.12 tool").entry, Entry::File(TreePath::new("app/tool").unwrap()));
+        let unbuffered = parse("A='x $y' exec python -u manage.py");
+        assert_eq!(unbuffered.entry, manage());
+        assert_eq!(
+            unbuffered.variables,
+            [("A", "x $y"), ("PYTHONUNBUFFERED", "1")].map(|(a, b)| (a.into(), b.into())).into()
+        );
+        assert!(!unbuffered.expand);
+    }
+
+    #[test]
+    fn arguments_that_name_variables_are_templates() {
+        let web = parse("A=$B gunicorn a --bind 0.0.0.0:$PORT 'costs $5' \"$X\"");
+        assert!(web.expand);
+        assert_eq!(web.args, ["a", "--bind", "0.0.0.0:${PORT}", "costs $$5", "$={X}"]);
+        assert_eq!(web.variables["A"], "${B}");
+        let plain = parse("gunicorn 'costs $5'");
+        assert_eq!((plain.expand, plain.args[0].as_str()), (false, "costs $5"));
+    }
+
+    #[test]
     fn an_entry_that_cannot_be_one_is_refused() {
-        for text in
-            ["", "a:", ":f", "a b'", "a.b:f()", "../x.py", "/etc/x.py", "-x", "-m", "-m a-b", "a..b:f"]
-        {
+        for text in [
+            "",
+            "a:",
+            ":f",
+            "a b'",
+            "a.b:f()",
+            "../x.py",
+            "/etc/x.py",
+            "-x",
+            "-m",
+            "-m a-b",
+            "a..b:f",
+            "A=1",
+            "exec",
+            "$X a",
+            "python",
+            "python -c x",
+            "python -u",
+            "python /x.py",
+            "a && b",
+        ] {
             assert!(EntryPoint::parse(text).is_err(), "{text:?}");
         }
     }

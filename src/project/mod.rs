@@ -4,30 +4,44 @@
 //! requirements) become one [`Project`]. Nothing is fetched, built or run here.
 
 pub mod argument;
+pub mod declared;
 pub mod default_command;
 pub mod directory;
 pub mod entry;
+pub mod git;
 mod glob;
-mod nearest;
+pub mod lock_file;
+pub mod nearest;
+pub mod procfile;
 pub mod pyproject;
 pub mod requirement;
 pub mod requires_python;
 pub mod script;
 pub mod settings;
+pub mod sources;
+pub mod starter;
+pub mod survey;
 pub mod walk;
+pub mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use coil_bootstrap::format::manifest::Revision;
 use coil_bootstrap::format::path::TreePath;
+use tempfile::TempDir;
 
 use argument::Argument;
+use declared::Declared;
 use directory::DirectoryProject;
 use entry::{Entry, EntryPoint};
+use lock_file::{LockFile, LockKind};
 use requirement::Requirement;
 use script::ScriptMetadata;
 use settings::{Settings, check_command_name};
-use walk::{Selection, single_file, walk};
+use sources::{Place, Sources, Wanted, counted};
+use walk::{Selection, missed, single_file, walk, walk_tracked};
 
 use crate::error::{Context, Failure, Result};
 use crate::tree::Tree;
@@ -41,6 +55,8 @@ pub struct Words {
     pub requirement_files: Vec<PathBuf>,
     /// `-c FILE`
     pub constraint_files: Vec<PathBuf>,
+    /// What of it is wanted.
+    pub choice: Choice,
     /// `-e SPEC`
     pub entry: Option<String>,
     /// `--command NAME=SPEC`, split at the first `=`.
@@ -51,6 +67,23 @@ pub struct Words {
     pub name: Option<String>,
     /// Files that are never packed, such as the output; they need not exist.
     pub never: Vec<PathBuf>,
+    /// What the project is called where nothing else says it; then there need not be anything else.
+    pub otherwise: Option<String>,
+    /// `--rev REV`, `--require-clean`
+    pub git: Wanted,
+}
+
+/// Which extras and dependency groups are wanted, and whether locks count.
+#[derive(Debug, Default, Clone)]
+pub struct Choice {
+    /// `--extra NAME`
+    pub extras: Vec<String>,
+    /// `--all-extras`
+    pub all_extras: bool,
+    /// `--group NAME`, `--dev`
+    pub groups: Vec<String>,
+    /// Whether a pylock.toml beside a project is passed over, because it is made anew.
+    pub relocks: bool,
 }
 
 /// What is packed.
@@ -70,6 +103,16 @@ pub struct Project {
     pub wheels: Vec<(PathBuf, Vec<String>)>,
     /// Directories that a wheel is built of; where the project is one, it is the first.
     pub builds: Vec<Build>,
+    /// The files that lock what it needs; what they lock is taken as it is.
+    pub locks: Vec<LockFile>,
+    /// The extras that are wanted of its directories and its locks, in normal form.
+    pub extras: BTreeSet<String>,
+    /// The dependency groups that are wanted, in normal form.
+    pub groups: BTreeSet<String>,
+    /// Directories whose pyproject.toml says where uv finds what they need.
+    pub uv_sources: Vec<PathBuf>,
+    /// Source trees that are packed as they are: a lock that lists them means no wheel.
+    pub trees: Vec<PathBuf>,
     /// `app/...`: the source tree that is not a wheel.
     pub app: Option<Tree>,
     /// The script, where the project is one.
@@ -86,6 +129,18 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// What the user should know: files that were left out.
     pub notes: Vec<String>,
+    /// What may be wrong.
+    pub warnings: Vec<String>,
+    /// The commit it is of.
+    pub source: Option<Revision>,
+    /// When that was made, in seconds since 1970.
+    pub date: Option<u64>,
+    /// Commands that change the app's tree before it is packed.
+    pub steps: Vec<String>,
+    /// Patterns of what is not packed of that, either.
+    pub exclude: Vec<String>,
+    /// Where files of this project lie that are removed with the last of these values.
+    pub check_outs: Vec<Arc<TempDir>>,
 }
 
 /// A directory that a wheel is built of.
@@ -95,12 +150,30 @@ pub struct Build {
     pub directory: PathBuf,
     /// The extras that are wanted.
     pub extras: Vec<String>,
+    /// The date that the build gets to see where the user states none, in seconds since 1970.
+    pub date: Option<u64>,
+}
+
+impl Choice {
+    fn normal(&self) -> Choice {
+        let normal = |names: &Vec<String>| names.iter().map(|name| crate::lock::normal_name(name)).collect();
+        Choice { extras: normal(&self.extras), groups: normal(&self.groups), ..self.clone() }
+    }
 }
 
 impl Project {
     /// Puts together what the words say.
     pub fn read(words: &Words) -> Result<Project> {
-        let mut reader = Reader { project: Project::empty(), name: None, never: absolute(&words.never) };
+        let mut reader = Reader {
+            project: Project::empty(),
+            name: None,
+            never: absolute(&words.never),
+            choice: words.choice.normal(),
+            // What is named with -r takes the place of what lies beside the projects.
+            ignores_locks: !words.requirement_files.is_empty(),
+            declared: Vec::new(),
+            sources: Sources::new(&words.git),
+        };
         for text in &words.projects {
             match Argument::classify(text)? {
                 Argument::Directory(path, extras) => reader.take_directory(&path, &extras)?,
@@ -116,13 +189,20 @@ impl Project {
             reader.take_app(directory)?;
         }
         for file in words.requirement_files.iter().chain(&words.constraint_files) {
-            if file.extension().is_some_and(|end| end == "toml") {
-                return Err(Failure::new(format!("{} is not a file of requirements", file.display()))
-                    .hint("-r takes pip's format; give a project as its directory"));
+            let is_lock = LockFile::named(file).is_some();
+            if file.extension().is_some_and(|end| end == "toml") && !is_lock {
+                return Err(Failure::new(format!("{} is not a file of requirements", file.display())).hint(
+                    "-r takes pip's format, pylock.toml or pylock.NAME.toml; give a project as its directory",
+                ));
             }
             std::fs::File::open(file).context(|| format!("{} cannot be read", file.display()))?;
         }
-        reader.finish(words)
+        let mut at_their_place = |files: &[PathBuf]| -> Result<Vec<PathBuf>> {
+            files.iter().map(|file| reader.sources.file(file)).collect()
+        };
+        let requirement_files = at_their_place(&words.requirement_files)?;
+        let constraint_files = at_their_place(&words.constraint_files)?;
+        reader.finish(&Words { requirement_files, constraint_files, ..words.clone() })
     }
 
     fn empty() -> Project {
@@ -134,6 +214,11 @@ impl Project {
             constraint_files: Vec::new(),
             wheels: Vec::new(),
             builds: Vec::new(),
+            locks: Vec::new(),
+            extras: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            uv_sources: Vec::new(),
+            trees: Vec::new(),
             app: None,
             script: None,
             commands: BTreeMap::new(),
@@ -142,6 +227,12 @@ impl Project {
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
             notes: Vec::new(),
+            warnings: Vec::new(),
+            source: None,
+            date: None,
+            steps: Vec::new(),
+            exclude: Vec::new(),
+            check_outs: Vec::new(),
         }
     }
 }
@@ -151,6 +242,11 @@ struct Reader {
     project: Project,
     name: Option<String>,
     never: Vec<PathBuf>,
+    choice: Choice,
+    ignores_locks: bool,
+    /// What each of the directories offers.
+    declared: Vec<Declared>,
+    sources: Sources,
 }
 
 impl Reader {
@@ -162,17 +258,42 @@ impl Reader {
     }
 
     fn take_directory(&mut self, path: &Path, extras: &[String]) -> Result<()> {
-        let directory = DirectoryProject::read(path, extras)?;
+        let place = self.sources.enter(path)?;
+        let root =
+            place.path.canonicalize().context(|| format!("{} cannot be read", place.path.display()))?;
+        let declared = Declared::read(&root)?;
+        let settings = DirectoryProject::read(&place.path, &[])?.settings;
+        let (wanted, groups) = self.choose(&declared, &settings, extras)?;
+        let directory = DirectoryProject::read(&place.path, &wanted)?;
+        let lock = self.take_lock(&root);
         if directory.is_app {
-            self.walk(path, &directory.settings)?;
+            self.walk(path, &place, &directory.settings)?;
+        }
+        if directory.build.is_some() {
+            let left = missed(&place.path, &place.untracked, &Selection::default());
+            self.sources.check_untracked(path, &left)?;
         }
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
         project.requirements.extend(directory.requirements);
-        project.requirement_files.extend(directory.requirement_files);
+        project.requirements.extend(declared.group_requirements(&groups, lock)?);
+        if !lock {
+            project.requirement_files.extend(directory.requirement_files);
+        }
+        project.extras.extend(wanted);
+        project.groups.extend(groups);
+        let in_workspace = lock_file::workspace_of(&root).is_some();
+        if declared.has_uv_sources || in_workspace || !declared.uv_indexes.is_empty() {
+            project.uv_sources.push(root.clone());
+        }
+        if directory.build.is_none() {
+            project.trees.push(root);
+        }
+        self.declared.push(declared);
+        let project = &mut self.project;
         project.commands.extend(directory.commands);
         if let Some(build) = directory.build {
-            project.builds.push(build);
+            project.builds.push(Build { date: place.date, ..build });
         } else if let Some(specifier) = directory.requires_python {
             project.requires_python.push((directory.name, specifier));
         }
@@ -182,17 +303,97 @@ impl Reader {
 
     fn take_script(&mut self, path: &Path) -> Result<()> {
         let file = path.display().to_string();
+        let path = &self.sources.enter(path)?.path;
         let source = std::fs::read(path).context(|| format!("{file} cannot be read"))?;
         let script = ScriptMetadata::read(&String::from_utf8_lossy(&source), &file)?;
         let (tree, place) = single_file(path)?;
         self.set_app(tree, path)?;
         self.call(path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app"), None);
+        let absolute = path.canonicalize().context(|| format!("{file} cannot be read"))?;
+        if !self.ignores_locks {
+            let lock = LockFile::of_script(&absolute);
+            self.project
+                .locks
+                .extend(lock.filter(|lock| !self.choice.relocks || lock.kind != LockKind::Pylock));
+        }
         self.project.requirements.extend(script.requirements);
         self.project.requires_python.extend(script.requires_python.map(|specifier| (file, specifier)));
         self.project.commands.extend(script.settings.commands.clone());
         self.project.script = Some(place);
         self.take_settings(script.settings);
         Ok(())
+    }
+
+    /// The extras and groups that are wanted of a directory: those that it offers of the ones that are asked
+    /// for, and all that its own settings and its own argument ask for.
+    fn choose(
+        &self,
+        declared: &Declared,
+        settings: &Settings,
+        extras: &[String],
+    ) -> Result<(Vec<String>, BTreeSet<String>)> {
+        let normal = |names: &[String]| -> BTreeSet<String> {
+            names.iter().map(|name| crate::lock::normal_name(name)).collect()
+        };
+        let mut wanted = normal(&settings.extras);
+        wanted.extend(normal(extras));
+        declared.check_extras(&wanted)?;
+        wanted.extend(self.choice.extras.iter().filter(|name| declared.has_extra(name)).cloned());
+        if self.choice.all_extras {
+            let all = declared.extras.clone().ok_or_else(|| {
+                Failure::new("only its build backend knows all extras of the project")
+                    .hint("name those that are wanted with --extra")
+            });
+            wanted.extend(all?);
+        }
+        let mut groups = normal(&settings.groups);
+        declared.check_groups(&groups)?;
+        groups.extend(self.choice.groups.iter().filter(|name| declared.has_group(name)).cloned());
+        Ok((wanted.into_iter().collect(), groups))
+    }
+
+    /// Fails where something is asked for on the command line that no directory offers and no lock may have.
+    fn check_choice(&self, has_named_lock: bool) -> Result<()> {
+        if has_named_lock {
+            return Ok(());
+        }
+        let nowhere = |kind: &str, option: &str, name: &str| {
+            Failure::new(format!("{option} {name}: no project is given that could have this {kind}"))
+                .hint("extras and groups are chosen of directories with a pyproject.toml, and of locks")
+        };
+        for name in &self.choice.extras {
+            if !self.declared.iter().any(|declared| declared.has_extra(name)) {
+                let declared = self.declared.first().ok_or_else(|| nowhere("extra", "--extra", name))?;
+                declared.check_extras(&[name.clone()].into())?;
+            }
+        }
+        for name in &self.choice.groups {
+            if !self.declared.iter().any(|declared| declared.has_group(name)) {
+                let declared = self.declared.first().ok_or_else(|| nowhere("group", "--group", name))?;
+                declared.check_groups(&[name.clone()].into())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock beside a directory; whether there is one.
+    fn take_lock(&mut self, root: &Path) -> bool {
+        let found = LockFile::of_directory(root, self.choice.relocks);
+        let Some((lock, others)) = found else { return false };
+        let name = lock.path.file_name().unwrap_or_default().to_string_lossy();
+        if self.ignores_locks {
+            let used = "what is named with -r is used";
+            self.project.notes.push(format!("{used}, and {name} beside {} is not", root.display()));
+            return false;
+        }
+        if !others.is_empty() {
+            let others = others.join(" and ");
+            self.project
+                .notes
+                .push(format!("{} is used, and {others} beside it is not", lock.path.display()));
+        }
+        self.project.locks.push(lock);
+        true
     }
 
     fn take_wheel(&mut self, path: &Path, extras: Vec<String>) -> Result<()> {
@@ -212,14 +413,28 @@ impl Reader {
         if !directory.is_dir() {
             return Err(Failure::new(format!("--app {}: no such directory", directory.display())));
         }
-        self.walk(directory, &Settings::default())
+        let place = self.sources.enter(directory)?;
+        self.walk(directory, &place, &Settings::default())
     }
 
-    fn walk(&mut self, directory: &Path, settings: &Settings) -> Result<()> {
-        let selection =
-            Selection { include: &settings.include, exclude: &settings.exclude, never: &self.never };
-        let (tree, notes) = walk(directory, &selection)?;
+    /// Takes the files of `directory`, which are read at `place`.
+    fn walk(&mut self, directory: &Path, place: &Place, settings: &Settings) -> Result<()> {
+        let Settings { include, exclude, artifacts, .. } = settings;
+        let selection = Selection { include, exclude, artifacts, never: &self.never };
+        let (tree, notes) = match &place.tracked {
+            Some(tracked) => walk_tracked(&place.path, &tracked.files, &selection)?,
+            None => walk(&place.path, &selection)?,
+        };
         self.project.notes.extend(notes);
+        let missed = missed(&place.path, &place.untracked, &selection);
+        if !missed.is_empty() {
+            let files = counted(&missed);
+            self.project.notes.push(format!(
+                "{}: {files} left out, as git does not track them (add them, or name them in artifacts)",
+                directory.display()
+            ));
+        }
+        self.project.exclude.clone_from(exclude);
         self.set_app(tree, directory)
     }
 
@@ -238,6 +453,7 @@ impl Reader {
         let project = &mut self.project;
         project.default = project.default.take().or(settings.default);
         project.python = project.python.take().or(settings.python);
+        project.steps.extend(settings.build);
         for (name, value) in settings.environment {
             project.variables.entry(name).or_insert(value);
         }
@@ -248,9 +464,24 @@ impl Reader {
         if let Some(name) = by_app().as_deref().and_then(Path::file_name).and_then(|name| name.to_str()) {
             self.call(name, None);
         }
+        let named: Vec<LockFile> =
+            words.requirement_files.iter().filter_map(|file| LockFile::named(file)).collect();
+        self.check_choice(!named.is_empty())?;
+        self.sources.check_met()?;
         let mut project = self.project;
-        project.requirement_files.extend(words.requirement_files.iter().cloned());
+        if !named.is_empty() {
+            project.extras.extend(self.choice.extras.iter().cloned());
+            project.groups.extend(self.choice.groups.iter().cloned());
+        }
+        project.locks.extend(named);
+        let plain = words.requirement_files.iter().filter(|file| LockFile::named(file).is_none());
+        project.requirement_files.extend(plain.cloned());
         project.constraint_files.extend(words.constraint_files.iter().cloned());
+        project.source = self.sources.revision;
+        project.date = self.sources.date;
+        project.notes.extend(self.sources.notes);
+        project.warnings.extend(self.sources.warnings);
+        project.check_outs = self.sources.check_outs.into_iter().map(|(_, scratch)| scratch).collect();
         for (name, text) in &words.commands {
             check_command_name(name)?;
             project.commands.insert(name.clone(), EntryPoint::parse(text)?);
@@ -259,14 +490,17 @@ impl Reader {
         if nothing
             && project.requirements.is_empty()
             && project.requirement_files.is_empty()
+            && project.locks.is_empty()
             && words.entry.is_none()
+            && words.otherwise.is_none()
         {
             return Err(Failure::new("there is nothing to pack")
                 .hint("name a directory, a script, a wheel or a requirement, such as: coil pack httpie"));
         }
         let entry = words.entry.as_deref().map(EntryPoint::parse).transpose()?;
         let name = words.name.clone().or(self.name);
-        project.name = name.or_else(|| entry.as_ref().map(name_of)).unwrap_or_else(|| "app".to_owned());
+        let name = name.or_else(|| entry.as_ref().map(name_of)).or_else(|| words.otherwise.clone());
+        project.name = name.unwrap_or_else(|| "app".to_owned());
         if let Some(entry) = entry {
             project.default = Some(name_for(entry, &mut project));
         }
@@ -276,7 +510,7 @@ impl Reader {
 
 /// Makes `-e`'s entry a command, called after the project, unless a command is meant by it.
 fn name_for(entry: EntryPoint, project: &mut Project) -> String {
-    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty())
+    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty() && entry.variables.is_empty())
         && project.commands.contains_key(name)
     {
         return name.clone();

@@ -5,6 +5,7 @@
 
 use crate::error::{Failure, Result};
 use crate::interpreter::Interpreter;
+use crate::lock::specifier::{Specifiers, Version};
 
 /// Fails where `specifier`, which `project` states, leaves the interpreter's version out.
 pub fn check_requires_python(project: &str, specifier: &str, interpreter: &Interpreter) -> Result<()> {
@@ -24,46 +25,8 @@ pub fn check_requires_python(project: &str, specifier: &str, interpreter: &Inter
 
 /// Whether every part of the specifier allows the version; `None` where it cannot be read.
 fn allows(specifier: &str, version: (u16, u16, u16)) -> Option<bool> {
-    let version = [version.0, version.1, version.2].map(u64::from);
-    let mut all = true;
-    for part in specifier.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        all &= allows_part(part, &version)?;
-    }
-    Some(all)
-}
-
-fn allows_part(part: &str, version: &[u64; 3]) -> Option<bool> {
-    let operator =
-        ["===", "~=", "==", "!=", "<=", ">=", "<", ">"].into_iter().find(|op| part.starts_with(op))?;
-    let text = part[operator.len()..].trim();
-    let (text, is_prefix) = match text.strip_suffix(".*") {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
-    // Pre-releases compare like the release they lead to: `<3.13.0a1` still leaves 3.13.0 out.
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let wanted: Vec<u64> = text[..end]
-        .trim_end_matches('.')
-        .split('.')
-        .map(|number| number.parse().ok())
-        .collect::<Option<_>>()?;
-    let at = |index: usize| wanted.get(index).copied().unwrap_or(0);
-    let full = [at(0), at(1), at(2)];
-    let same_start = |length: usize| {
-        version.iter().copied().chain([0; 8]).take(length).eq(wanted.iter().copied().take(length))
-    };
-    Some(match operator {
-        "==" if is_prefix => same_start(wanted.len()),
-        "!=" if is_prefix => !same_start(wanted.len()),
-        "==" | "===" => *version == full,
-        "!=" => *version != full,
-        "<=" => *version <= full,
-        ">=" => *version >= full,
-        "<" => *version < full,
-        ">" => *version > full,
-        // "~= 2.2 is approximately equivalent to >= 2.2, == 2.*".
-        _ => wanted.len() >= 2 && *version >= full && same_start(wanted.len() - 1),
-    })
+    let version = Version::of_release(&[version.0, version.1, version.2].map(u64::from));
+    Some(Specifiers::parse(specifier)?.allow(&version))
 }
 
 #[cfg(test)]

@@ -40,6 +40,13 @@ impl ScriptMetadata {
             Some(_) => return Err(Failure::new(format!("{file}: tool.coil must be a table"))),
             None => Settings::default(),
         };
+        settings.check_default(&settings.commands, file)?;
+        if !settings.build.is_empty() || !settings.artifacts.is_empty() {
+            return Err(Failure::new(format!(
+                "{file}: build and artifacts in [tool.coil] are for directories"
+            ))
+            .hint("pack the directory that the script is in"));
+        }
         let requirements = block.dependencies.iter().map(|text| Requirement::parse(text, file));
         Ok(ScriptMetadata {
             requirements: requirements.collect::<Result<_>>()?,

@@ -1,5 +1,9 @@
 //! Chooses the files of a source tree that is packed as it is: `app/...`.
 //!
+//! In a work tree of git these are the files that git tracks, and nothing else but what `artifacts` names.
+//! `include` only ever narrows the choice down: if it also added untracked files, a pattern such as `src` would
+//! bring in whatever lies there. Elsewhere all files are taken, and `artifacts` adds to `include`.
+//!
 //! What belongs to the machine and not to the app stays out: version control, byte code, virtualenvs,
 //! caches of tools, what editors leave behind. The result does not depend on the order in which the file
 //! system lists things.
@@ -12,6 +16,7 @@ use std::sync::Arc;
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::format::path::TreePath;
 
+use super::git::Tracked;
 use super::glob::covers;
 use crate::error::{Context, Failure, Result};
 use crate::tree::{Content, Node, Tree};
@@ -23,6 +28,8 @@ pub struct Selection<'a> {
     pub include: &'a [String],
     /// Patterns of the files to leave out.
     pub exclude: &'a [String],
+    /// Patterns of files to take although git does not track them, or `include` does not cover them.
+    pub artifacts: &'a [String],
     /// Files that are never taken, such as the output: absolute, symbolic links resolved.
     pub never: &'a [PathBuf],
 }
@@ -59,13 +66,54 @@ const SECRETS: [&str; 2] = [".env", ".env.local"];
 ///
 /// Fails on a name that is not UTF-8 and on a link that leads out of the directory or nowhere.
 pub fn walk(directory: &Path, selection: &Selection) -> Result<(Tree, Vec<String>)> {
-    let root = directory.canonicalize().context(|| format!("{} cannot be read", directory.display()))?;
-    let origin: Arc<str> = directory.display().to_string().into();
-    let mut walk = Walk { root, selection, origin, tree: Tree::new(), links: Vec::new(), notes: Vec::new() };
+    let mut walk = Walk::new(directory, selection)?;
     let root = walk.root.clone();
-    walk.enter(&root, "")?;
-    walk.check_links()?;
-    Ok((walk.tree, walk.notes))
+    walk.enter(&root, "", false)?;
+    walk.finish()
+}
+
+/// The same, where `tracked` are the files of `directory` that git tracks. What usually is a leftover is
+/// packed where it is tracked.
+pub fn walk_tracked(
+    directory: &Path,
+    tracked: &[Tracked],
+    selection: &Selection,
+) -> Result<(Tree, Vec<String>)> {
+    let mut walk = Walk::new(directory, selection)?;
+    let root = walk.root.clone();
+    for Tracked { path: inner, executable } in tracked {
+        let path = root.join(inner);
+        if walk.is_unwanted(&path, inner) || !walk.is_included(inner) {
+            continue;
+        }
+        let kind = fs::symlink_metadata(&path).context(|| format!("{} cannot be read", path.display()))?;
+        match walk.take_special(&path, inner, kind.file_type())? {
+            true => {}
+            false => walk.take_file(&path, inner, *executable)?,
+        }
+    }
+    if !selection.artifacts.is_empty() {
+        walk.enter(&root, "", true)?;
+    }
+    walk.finish()
+}
+
+/// Of these untracked files, those that somebody may miss in the bundle.
+pub fn missed(directory: &Path, untracked: &[String], selection: &Selection) -> Vec<String> {
+    let root = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let is_missed = |inner: &&String| {
+        let path = root.join(inner.trim_end_matches('/'));
+        let Ok(there) = path.symlink_metadata() else { return false };
+        let plain = inner.trim_end_matches('/');
+        let name = plain.rsplit('/').next().unwrap_or(plain);
+        let covered = |patterns: &[String]| patterns.iter().any(|pattern| covers(pattern, plain));
+        !is_leftover(name, &path, there.file_type())
+            && !selection.never.contains(&path)
+            && !covered(selection.exclude)
+            && !covered(selection.artifacts)
+            && Bundle::open(&path).is_err()
+    };
+    untracked.iter().filter(is_missed).cloned().collect()
 }
 
 /// The tree of a script: the one file `app/NAME.py`.
@@ -93,8 +141,40 @@ struct Walk<'a> {
     notes: Vec<String>,
 }
 
-impl Walk<'_> {
-    fn enter(&mut self, directory: &Path, below: &str) -> Result<()> {
+impl<'a> Walk<'a> {
+    fn new(directory: &Path, selection: &'a Selection<'a>) -> Result<Walk<'a>> {
+        let root = directory.canonicalize().context(|| format!("{} cannot be read", directory.display()))?;
+        let origin: Arc<str> = directory.display().to_string().into();
+        Ok(Walk { root, selection, origin, tree: Tree::new(), links: Vec::new(), notes: Vec::new() })
+    }
+
+    fn finish(self) -> Result<(Tree, Vec<String>)> {
+        self.check_links()?;
+        Ok((self.tree, self.notes))
+    }
+
+    fn is_unwanted(&self, path: &Path, inner: &str) -> bool {
+        self.selection.never.iter().any(|never| never == path)
+            || self.selection.exclude.iter().any(|pattern| covers(pattern, inner))
+    }
+
+    fn is_included(&self, inner: &str) -> bool {
+        let include = self.selection.include;
+        include.is_empty() || include.iter().any(|pattern| covers(pattern, inner)) || self.is_artifact(inner)
+    }
+
+    fn is_artifact(&self, inner: &str) -> bool {
+        self.selection.artifacts.iter().any(|pattern| covers(pattern, inner))
+    }
+
+    /// Whether `artifacts` ends with just this name: then even a directory of leftovers is meant.
+    fn is_named(&self, name: &str, inner: &str) -> bool {
+        let last = |pattern: &String| pattern.trim_end_matches('/').rsplit('/').next() == Some(name);
+        self.selection.artifacts.iter().any(|pattern| last(pattern) && covers(pattern, inner))
+    }
+
+    /// Takes what is in a directory: all of it, or only the artifacts.
+    fn enter(&mut self, directory: &Path, below: &str, artifacts: bool) -> Result<()> {
         let unreadable = || format!("{} cannot be read", directory.display());
         let mut entries: Vec<DirEntry> =
             fs::read_dir(directory).context(unreadable)?.collect::<Result<_, _>>().context(unreadable)?;
@@ -104,42 +184,35 @@ impl Walk<'_> {
             let kind = entry.file_type().context(|| format!("{} cannot be read", path.display()))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
-                // A leftover with a strange name is still only a leftover.
-                if is_leftover(&name.to_string_lossy(), &path, kind) {
+                // A leftover with a strange name is still only a leftover, and what is not looked for is none.
+                if artifacts || is_leftover(&name.to_string_lossy(), &path, kind) {
                     continue;
                 }
                 return Err(not_utf8(&path));
             };
-            if is_leftover(name, &path, kind) || self.selection.never.contains(&path) {
-                continue;
-            }
             let inner = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-            if self.selection.exclude.iter().any(|pattern| covers(pattern, &inner)) {
+            let leftover = is_leftover(name, &path, kind) && (name == ".git" || !self.is_named(name, &inner));
+            if leftover || self.is_unwanted(&path, &inner) {
                 continue;
             }
-            self.take(&path, &inner, kind)?;
+            if kind.is_dir() {
+                self.enter(&path, &inner, artifacts)?;
+            } else if !artifacts
+                || (self.is_artifact(&inner) && self.tree.get(&format!("app/{inner}")).is_none())
+            {
+                self.take(&path, &inner, kind)?;
+            }
         }
         Ok(())
     }
 
     fn take(&mut self, path: &Path, inner: &str, kind: FileType) -> Result<()> {
-        if kind.is_dir() {
-            return self.enter(path, inner);
-        }
-        let include = self.selection.include;
-        if !include.is_empty() && !include.iter().any(|pattern| covers(pattern, inner)) {
+        if !self.is_included(inner) || self.take_special(path, inner, kind)? {
             return Ok(());
         }
         let cannot = || format!("{} cannot be packed", path.display());
-        let place = TreePath::new(format!("app/{inner}")).context(cannot)?;
-        if kind.is_symlink() {
-            return self.take_link(path, place);
-        }
-        if !kind.is_file() {
-            self.notes.push(format!("{} is left out: it is {}", path.display(), name_of(kind)));
-            return Ok(());
-        }
-        let named = include.iter().any(|pattern| pattern == inner);
+        let Selection { include, artifacts, .. } = self.selection;
+        let named = include.iter().chain(*artifacts).any(|pattern| pattern == inner);
         if !named && SECRETS.contains(&path.file_name().and_then(|name| name.to_str()).unwrap_or_default()) {
             self.notes
                 .push(format!("{} is left out: it may hold secrets (include it by name)", path.display()));
@@ -150,6 +223,23 @@ impl Walk<'_> {
             self.notes.push(format!("{} is left out: it is a bundle itself", path.display()));
             return Ok(());
         }
+        self.take_file(path, inner, executable)
+    }
+
+    /// Takes care of what is no file: a link is taken, a device is left out. Whether it was one of these.
+    fn take_special(&mut self, path: &Path, inner: &str, kind: FileType) -> Result<bool> {
+        if kind.is_symlink() {
+            let place = TreePath::new(format!("app/{inner}"));
+            self.take_link(path, place.context(|| format!("{} cannot be packed", path.display()))?)?;
+        } else if !kind.is_file() {
+            self.notes.push(format!("{} is left out: it is {}", path.display(), name_of(kind)));
+        }
+        Ok(!kind.is_file())
+    }
+
+    fn take_file(&mut self, path: &Path, inner: &str, executable: bool) -> Result<()> {
+        let cannot = || format!("{} cannot be packed", path.display());
+        let place = TreePath::new(format!("app/{inner}")).context(cannot)?;
         let node =
             Node { content: Content::File(path.to_owned()), executable, origin: Arc::clone(&self.origin) };
         self.tree.insert(place, node).context(cannot)
@@ -267,7 +357,7 @@ mod tests {
     fn settings_with_secrets_stay_behind_unless_they_are_named() {
         let site = site(&["app.py", ".env", "deep/.env.local", ".env.example"]);
         let packed = |include: &[String]| {
-            let selection = Selection { include, exclude: &[], never: &[] };
+            let selection = Selection { include, ..Selection::default() };
             let (tree, notes) = walk(site.path(), &selection).unwrap();
             (tree.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), notes.len())
         };
@@ -304,8 +394,56 @@ mod tests {
         let site = site(&["src/a.py", "src/tests/t.py", "docs/x.md", "tool"]);
         let never = [site.path().canonicalize().unwrap().join("tool")];
         let (include, exclude) = (["src".to_owned(), "tool".to_owned()], ["tests".to_owned()]);
-        let selection = Selection { include: &include, exclude: &exclude, never: &never };
+        let selection =
+            Selection { include: &include, exclude: &exclude, never: &never, ..Selection::default() };
         assert_eq!(names(&walk(site.path(), &selection).unwrap().0), ["app/src/a.py"]);
+    }
+
+    #[test]
+    fn of_a_work_tree_only_what_is_tracked_is_taken_and_what_artifacts_names() {
+        let site = site(&[
+            "a.py",
+            "b.py",
+            "notes",
+            "dist/x.js",
+            "dist/x.py",
+            "node_modules/y.js",
+            "node_modules/.git/z",
+        ]);
+        let tracked = ["a.py", "b.py"].map(|path| Tracked { path: path.into(), executable: path == "b.py" });
+        let packed =
+            |selection: &Selection| names(&walk_tracked(site.path(), &tracked, selection).unwrap().0);
+        assert_eq!(packed(&Selection::default()), ["app/a.py", "app/b.py"]);
+        let artifacts =
+            |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect::<Vec<_>>();
+        let (dist, modules) = (artifacts(&["dist/*.js"]), artifacts(&["/node_modules"]));
+        assert_eq!(
+            packed(&Selection { artifacts: &dist, ..Selection::default() }),
+            ["app/a.py", "app/b.py", "app/dist/x.js"]
+        );
+        let include = artifacts(&["a.py", "notes"]);
+        assert_eq!(
+            packed(&Selection { artifacts: &modules, include: &include, ..Selection::default() }),
+            ["app/a.py", "app/node_modules/y.js"]
+        );
+        let everything = artifacts(&["*"]);
+        assert_eq!(
+            packed(&Selection { artifacts: &everything, exclude: &include, ..Selection::default() }),
+            ["app/b.py", "app/dist/x.js", "app/dist/x.py"],
+        );
+        let (tree, _) = walk_tracked(site.path(), &tracked, &Selection::default()).unwrap();
+        assert!(tree.get("app/b.py").unwrap().executable, "git says so, whatever the disk says");
+    }
+
+    #[test]
+    fn nobody_misses_a_leftover_or_what_was_left_out_on_purpose() {
+        let site = site(&["notes", ".venv/x", "x.pyc", "out", "docs/x", "dist/x"]);
+        let never = [site.path().canonicalize().unwrap().join("out")];
+        let (exclude, artifacts) = (["docs".to_owned()], ["dist".to_owned()]);
+        let selection =
+            Selection { exclude: &exclude, artifacts: &artifacts, never: &never, ..Selection::default() };
+        let untracked = ["notes", ".venv/", "x.pyc", "out", "docs/", "dist/", "gone"].map(str::to_owned);
+        assert_eq!(missed(site.path(), &untracked, &selection), ["notes"]);
     }
 
     #[test]

@@ -22,10 +22,13 @@ use crate::interpreter::Interpreter;
 use crate::lock::normal_name;
 use crate::project::Build;
 use crate::project::pyproject::{BuildSystem, PyProject};
+use crate::project::sources::source_date;
 
 /// A wheel that was built of a source tree, and what its metadata says.
 #[derive(Debug, Clone)]
 pub struct Built {
+    /// The directory it was built of, absolute.
+    pub directory: PathBuf,
     /// The wheel.
     pub wheel: PathBuf,
     /// The distribution's name as its metadata writes it.
@@ -133,6 +136,7 @@ fn call(python: &Path, build: &Build, place: &Path, order: &serde_json::Value) -
     let mut command = Command::new(python);
     command.args(["-B", "-s"]).arg(&script).arg(&request).current_dir(&build.directory);
     clean(&mut command);
+    command.env("SOURCE_DATE_EPOCH", source_date(build.date));
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0").env("GIT_OPTIONAL_LOCKS", "0");
     command.env_remove("VIRTUAL_ENV").env("PATH", path_with(python));
     run(command, &format!("no wheel can be built of {}", build.directory.display()))?;
@@ -151,7 +155,7 @@ fn path_with(python: &Path) -> std::ffi::OsString {
 
 fn read_built(wheel: PathBuf, build: &Build) -> Result<Built> {
     let shown = wheel.display().to_string();
-    let text = metadata(&wheel).context(|| format!("the wheel {shown}, just built, has no METADATA"))?;
+    let text = metadata_of(&wheel).context(|| format!("the wheel {shown}, just built, has no METADATA"))?;
     let field = |name: &str| {
         header(&text, name).map(str::to_owned).ok_or_else(|| {
             Failure::new(format!("the wheel {shown}, just built, has no {name} in its METADATA"))
@@ -166,10 +170,18 @@ fn read_built(wheel: PathBuf, build: &Build) -> Result<Built> {
                 .hint(format!("its extras are: {}", known.join(", "))));
         }
     }
-    Ok(Built { wheel, name, version, extras: build.extras.clone(), metadata: essential(&text) })
+    Ok(Built {
+        directory: build.directory.clone(),
+        wheel,
+        name,
+        version,
+        extras: build.extras.clone(),
+        metadata: essential(&text),
+    })
 }
 
-fn metadata(wheel: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+/// The text of the METADATA in a wheel.
+pub fn metadata_of(wheel: &Path) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(wheel)?)?;
     let is_metadata = |name: &String| name.ends_with(".dist-info/METADATA") && name.matches('/').count() == 1;
     let mut names = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned()));

@@ -40,6 +40,7 @@ impl BuildEnvironments<'_> {
         let complete = place.join("complete");
         let is_fresh = !self.workshop.refresh || self.made_by_this_process(&place);
         if complete.exists() && python.exists() && is_fresh {
+            crate::last_use::mark(&complete);
             return Ok(python);
         }
         if place.exists() {

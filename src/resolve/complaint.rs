@@ -65,7 +65,11 @@ fn shortened(lines: &[&str]) -> String {
 
 /// What the user can do, by the words of the tools: the first line counts that has a word of each of its
 /// lists in the message.
-const ADVICE: [(&[&[&str]], &str); 12] = [
+const ADVICE: [(&[&[&str]], &str); 14] = [
+    (
+        &[&["no space left on device", "disk quota exceeded"]],
+        "the tool's disk is full: make room where TMPDIR, COIL_CACHE and the tool's own cache are, or set TMPDIR elsewhere",
+    ),
     (
         &[&["no such option: --report", "no such option: --python"]],
         "this pip is too old (22.3 is needed): upgrade it with `python -m pip install -U pip`, or install uv",
@@ -85,6 +89,10 @@ const ADVICE: [(&[&[&str]], &str); 12] = [
     (
         &[&["401", "403 ", "unauthorized", "forbidden"], &["http", "index"]],
         "check the user name and password of the index (--index-url, ~/.netrc)",
+    ),
+    (
+        &[&["server error", "500 error", "status code 5", "(500", "(502", "(503", "(504"]],
+        "the index does not work at the moment: try again later, or use wheels from a directory: --no-index --find-links DIR",
     ),
     (&[NETWORK], "check the network, or use wheels from a directory: --no-index --find-links DIR"),
     (&[&["certificate"]], "name the certificates with SSL_CERT_FILE or PIP_CERT"),

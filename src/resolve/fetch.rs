@@ -1,37 +1,54 @@
 //! Brings the chosen distributions to disk as wheels: `pip wheel --no-deps --require-hashes`.
 //!
-//! pip fetches from its own cache where it can and builds wheels of source distributions. What is on this
-//! machine already is used where it is. Every wheel with a known digest is checked again here.
+//! What is on the shelf already is neither fetched nor built again. pip fetches the rest from its own cache
+//! where it can, and builds wheels of source distributions; several pips run side by side, because each
+//! fetches one file after the other. Every wheel with a known digest is checked again here.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::digest::Digest;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
+use super::build::{Workshop, build_wheel};
+use super::key::interpreter_essence;
 use super::pin::{FetchedWheel, Pin, Source};
-use super::tool::run;
+use super::shelf::Shelf;
+use super::tool::{Tools, run};
 use crate::error::{Context, Failure, Result};
 use crate::lock::{normal_name, url};
+use crate::project::Build;
+
+/// How many pips fetch at once.
+const SIDE_BY_SIDE: usize = 4;
 
 /// A wheel for each pin, in their order.
-pub fn wheels(work: &Work, pins: &[Pin]) -> Result<Vec<FetchedWheel>> {
+pub fn wheels(
+    work: &Work,
+    pins: &[Pin],
+    workshop: &Workshop,
+    shelf: &dyn Shelf,
+) -> Result<Vec<FetchedWheel>> {
+    let at_hand: Vec<Option<FetchedWheel>> =
+        pins.iter().map(|pin| at_hand(work, pin, workshop, shelf)).collect::<Result<_>>()?;
+    let missing = || pins.iter().zip(&at_hand).filter(|(_, wheel)| wheel.is_none()).map(|(pin, _)| pin);
+    let lines: Vec<Line> = missing().map(|pin| line(work, pin)).collect::<Result<_>>()?;
+    if lines.is_empty() {
+        return Ok(at_hand.into_iter().flatten().collect());
+    }
     let directory = work.scratch.join("wheels");
     std::fs::create_dir_all(&directory).context(|| format!("{} cannot be made", directory.display()))?;
-    let lines: Vec<Line> =
-        pins.iter().filter_map(|pin| line(work, pin).transpose()).collect::<Result<_>>()?;
-    // "--require-hashes": "all requirements must have one", so what has none goes by itself.
-    for hashed in [true, false] {
-        let texts: Vec<&str> =
-            lines.iter().filter(|line| line.hashed == hashed).map(|line| line.text.as_str()).collect();
-        if !texts.is_empty() {
-            fetch(work, &texts, hashed, &directory)?;
-        }
-    }
+    let tools = Tools::find(work.interpreter, &work.request.options)?;
+    fetch_all(work, &tools, &lines, &directory)?;
     let fetched = fetched_wheels(&directory)?;
-    pins.iter().map(|pin| wheel_of(work, pin, &fetched)).collect()
+    let take = |(pin, wheel): (&Pin, Option<FetchedWheel>)| match wheel {
+        Some(wheel) => Ok(wheel),
+        None => fetched_wheel(work, pin, &fetched, shelf),
+    };
+    pins.iter().zip(at_hand).map(take).collect()
 }
 
 /// The SHA-256 of a file.
@@ -53,46 +70,95 @@ fn measure(path: &Path) -> Result<(Digest, u64)> {
     }
 }
 
+/// The wheel of a pin that needs no fetching: one from the shelf, one on this machine, or one that is built
+/// of a source tree.
+fn at_hand(work: &Work, pin: &Pin, workshop: &Workshop, shelf: &dyn Shelf) -> Result<Option<FetchedWheel>> {
+    match &pin.source {
+        Source::Built(index) => {
+            let built = work.request.built.get(*index);
+            let built = built.ok_or_else(|| Failure::new(format!("nothing was built of {}", pin.name)))?;
+            return shelf.keep(&built.wheel, None).map(Some);
+        }
+        Source::Directory(directory) => {
+            let build = Build { directory: directory.clone(), extras: Vec::new(), date: None };
+            return shelf.keep(&build_wheel(&build, workshop)?.wheel, None).map(Some);
+        }
+        Source::File { address, sha256: Some(sha256), .. } => {
+            if let Some(wheel) = shelf.wheel(sha256, &url::file_name(address)) {
+                return Ok(Some(wheel));
+            }
+        }
+        _ => {}
+    }
+    if let Some(path) = pin.local_wheel() {
+        let (sha256, size) = measure(&path)?;
+        check(pin, &FetchedWheel { path: path.clone(), sha256, size }, "fetch or lock it again")?;
+        return shelf.keep(&path, None).map(Some);
+    }
+    Ok(made_of(work, pin).and_then(|source| shelf.made_of(&source)))
+}
+
+/// Everything that a wheel depends on which is built of sources, or fetched without a known digest; `None`
+/// where the wheel is known by its own.
+fn made_of(work: &Work, pin: &Pin) -> Option<String> {
+    let source = match &pin.source {
+        Source::File { address, sha256: Some(_), .. } if url::file_name(address).ends_with(".whl") => {
+            return None;
+        }
+        Source::File { address, sha256: Some(sha256), .. } => {
+            json!([sha256.hex(), address.split_once('#').map(|(_, below)| below)])
+        }
+        Source::File { address, sha256: None, .. } => json!(url::without_credentials(address)),
+        Source::Vcs(vcs) => {
+            let address = vcs.url.as_deref().map(url::without_credentials);
+            json!([vcs.kind, address, vcs.commit_id, vcs.subdirectory])
+        }
+        Source::Built(_) | Source::Directory(_) => return None,
+    };
+    Some(json!([source, interpreter_essence(work.interpreter)]).to_string())
+}
+
 /// A line of requirements for pip.
 struct Line {
     text: String,
     hashed: bool,
 }
 
-/// How pip is told to get the pin; `None` for what is a wheel on this machine.
-fn line(work: &Work, pin: &Pin) -> Result<Option<Line>> {
+/// How pip is told to get the pin.
+fn line(work: &Work, pin: &Pin) -> Result<Line> {
     let name = &pin.name;
-    let unhashed = |text: String| Some(Line { text, hashed: false });
-    Ok(match &pin.source {
-        Source::Built(_) => None,
-        Source::Directory(path) => unhashed(format!("{name} @ {}", url::of_path(path))),
+    let unhashed = |text: String| Ok(Line { text, hashed: false });
+    match &pin.source {
         Source::Vcs(vcs) => {
-            let address = vcs.url.as_deref().unwrap_or_default();
+            let address = with_login(work, vcs.url.as_deref().unwrap_or_default());
             let below = vcs.subdirectory.as_ref().map(|path| format!("#subdirectory={path}"));
-            let address = with_login(work, address);
-            unhashed(format!(
-                "{name} @ {}+{address}@{}{}",
-                vcs.kind,
-                vcs.commit_id,
-                below.unwrap_or_default()
-            ))
+            let below = below.unwrap_or_default();
+            let line = format!("{name} @ {}+{address}@{}{below}", vcs.kind, vcs.commit_id);
+            unhashed(without_at(&line).unwrap_or(line))
         }
-        Source::File { .. } if pin.local_wheel().is_some() => None,
-        Source::File { address, sha256, .. } => {
+        Source::File { address, sha256: Some(sha256), .. } => {
             let address = with_login(work, address);
-            match sha256 {
-                Some(sha256) => {
-                    let text = format!("{name} @ {address} --hash=sha256:{}", sha256.hex());
-                    Some(Line { text, hashed: true })
-                }
-                None if url::file_name(&address).ends_with(".whl") => unhashed(format!("{name} @ {address}")),
-                None => {
-                    return Err(Failure::new(format!("the index tells no SHA-256 for {}", pin.file_name()))
-                        .hint("build a wheel of it (pip wheel) and give that with --find-links"));
-                }
-            }
+            Ok(Line { text: format!("{name} @ {address} --hash=sha256:{}", sha256.hex()), hashed: true })
         }
-    })
+        Source::File { address, .. } if url::file_name(address).ends_with(".whl") => {
+            unhashed(format!("{name} @ {}", with_login(work, address)))
+        }
+        _ => Err(Failure::new(format!("the index tells no SHA-256 for {}", pin.file_name()))
+            .hint("build a wheel of it (pip wheel) and give that with --find-links")),
+    }
+}
+
+/// The line in pip's own old form, `ADDRESS#egg=NAME`, where the address is that of a local repository: pip
+/// before 24 takes it for none in a dependency specifier. `None` for every other line.
+pub fn without_at(line: &str) -> Option<String> {
+    let (name, address) = line.split_once('@')?;
+    let (kind, _) = address.trim_start().split_once("+file:///")?;
+    if line.contains(" ;") || !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (address, below) = address.trim().split_once('#').unwrap_or((address.trim(), ""));
+    let below = if below.is_empty() { String::new() } else { format!("&{below}") };
+    Some(format!("{address}#egg={}{below}", name.trim()))
 }
 
 /// The address with the credentials that are configured for its host: resolvers leave them out.
@@ -101,11 +167,43 @@ fn with_login(work: &Work, address: &str) -> String {
     login.map_or_else(|| address.to_owned(), |(_, login)| url::with_credentials(address, login))
 }
 
-fn fetch(work: &Work, lines: &[&str], hashed: bool, directory: &Path) -> Result<()> {
-    let list = work.scratch.join(if hashed { "pinned.txt" } else { "unhashed.txt" });
+/// Fetches all lines, in several batches side by side; the first failure counts.
+fn fetch_all(work: &Work, tools: &Tools, lines: &[Line], directory: &Path) -> Result<()> {
+    let mut batches: Vec<(bool, Vec<&str>)> = Vec::new();
+    // "--require-hashes": "all requirements must have one", so what has none goes by itself.
+    for hashed in [true, false] {
+        let texts: Vec<&str> =
+            lines.iter().filter(|line| line.hashed == hashed).map(|line| line.text.as_str()).collect();
+        // A pip takes half a second to start: a batch must be worth it.
+        let count = texts.len().div_ceil(3).min(SIDE_BY_SIDE);
+        let nth = |first: usize| texts.iter().skip(first).step_by(count).copied().collect();
+        batches.extend((0..count).map(|first| (hashed, nth(first))));
+    }
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let started: Vec<_> = batches
+            .iter()
+            .enumerate()
+            .map(|(number, (hashed, texts))| {
+                scope.spawn(move || fetch(work, tools, texts, *hashed, (number, directory)))
+            })
+            .collect();
+        let stopped = |_| Err(Failure::new("the wheels cannot be fetched: a thread stopped"));
+        started.into_iter().map(|thread| thread.join().unwrap_or_else(stopped)).collect()
+    });
+    results.into_iter().collect()
+}
+
+fn fetch(
+    work: &Work,
+    tools: &Tools,
+    lines: &[&str],
+    hashed: bool,
+    (number, directory): (usize, &Path),
+) -> Result<()> {
+    let list = work.scratch.join(format!("pinned-{number}.txt"));
     std::fs::write(&list, lines.join("\n") + "\n")
         .context(|| format!("{} cannot be written", list.display()))?;
-    let mut command = work.tools.pip(work.interpreter)?;
+    let mut command = tools.pip(work.interpreter)?;
     command.args(["wheel", "--quiet", "--no-deps", "--wheel-dir"]).arg(directory);
     if hashed {
         command.arg("--require-hashes");
@@ -113,7 +211,9 @@ fn fetch(work: &Work, lines: &[&str], hashed: bool, directory: &Path) -> Result<
         command.env_remove("PIP_REQUIRE_HASHES");
     }
     // The pins are exact; the user's own constraints are for the resolution.
-    command.env_remove("PIP_CONSTRAINT").env_remove("PIP_REQUIREMENT");
+    for name in ["CONSTRAINT", "REQUIREMENT", "ONLY_BINARY", "NO_BINARY", "PRE"] {
+        command.env_remove(format!("PIP_{name}"));
+    }
     let (words, variables) = work.indexes.for_pip();
     command.args(words).envs(variables).arg("-r").arg(&list);
     run(command, "the wheels cannot be fetched")?;
@@ -132,25 +232,41 @@ fn fetched_wheels(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(named.collect())
 }
 
-fn wheel_of(work: &Work, pin: &Pin, fetched: &[(String, PathBuf)]) -> Result<FetchedWheel> {
-    let path = match &pin.source {
-        Source::Built(index) => work.request.built[*index].wheel.clone(),
-        _ => match pin.local_wheel() {
-            Some(path) => path,
-            None => fetched
-                .iter()
-                .find(|(name, _)| *name == pin.name)
-                .map(|(_, path)| path.clone())
-                .ok_or_else(|| Failure::new(format!("pip made no wheel of {}", pin.file_name())))?,
-        },
-    };
-    let (sha256, size) = measure(&path)?;
-    if let Source::File { address, sha256: Some(wanted), .. } = &pin.source
-        && url::file_name(address).ends_with(".whl")
-        && *wanted != sha256
-    {
-        let message = format!("{} has the digest {sha256}, and {wanted} is expected", path.display());
-        return Err(Failure::new(message).hint("fetch it again: pip cache purge"));
+fn fetched_wheel(
+    work: &Work,
+    pin: &Pin,
+    fetched: &[(String, PathBuf)],
+    shelf: &dyn Shelf,
+) -> Result<FetchedWheel> {
+    let path = fetched.iter().find(|(name, _)| *name == pin.name).map(|(_, path)| path);
+    let path = path.ok_or_else(|| Failure::new(format!("pip made no wheel of {}", pin.file_name())))?;
+    let wheel = shelf.keep(path, made_of(work, pin).as_deref())?;
+    check(pin, &wheel, "fetch it again: pip cache purge")?;
+    Ok(wheel)
+}
+
+fn check(pin: &Pin, wheel: &FetchedWheel, hint: &str) -> Result<()> {
+    let Source::File { address, sha256: Some(wanted), .. } = &pin.source else { return Ok(()) };
+    if !url::file_name(address).ends_with(".whl") || *wanted == wheel.sha256 {
+        return Ok(());
     }
-    Ok(FetchedWheel { path, sha256, size })
+    let message =
+        format!("{} has the digest {}, and {wanted} is expected", wheel.path.display(), wheel.sha256);
+    Err(Failure::new(message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_at;
+
+    #[test]
+    fn local_repositories_are_written_as_every_pip_reads_them() {
+        let old = without_at("x[y] @ git+file:///r@main#subdirectory=z");
+        assert_eq!(old.as_deref(), Some("git+file:///r@main#egg=x[y]&subdirectory=z"));
+        for line in
+            ["x @ git+https://h/r", "x>=1", "x @ file:///w.whl", "x @ git+file:///r ; os_name == 'nt'"]
+        {
+            assert_eq!(without_at(line), None, "{line}");
+        }
+    }
 }

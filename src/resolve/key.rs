@@ -1,5 +1,7 @@
 //! The key of a resolution: equal keys mean that a stored resolution can be used again.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use coil_bootstrap::format::digest::Digest;
@@ -9,6 +11,7 @@ use super::settings::{pip_files, uv_files};
 use super::{Options, Request, fetch};
 use crate::error::Result;
 use crate::interpreter::Interpreter;
+use crate::project::lock_file::{LockFile, LockKind, workspace_of};
 
 /// Changed whenever the same request would come to another result.
 const GENERATION: u32 = 1;
@@ -35,6 +38,11 @@ impl Request {
             "files": files.contents,
             "constraints": self.constraint_files.len(),
             "wheels": wheels,
+            "locks": self.locks.iter().map(lock_essence).collect::<Vec<_>>(),
+            "extras": self.extras,
+            "groups": self.groups,
+            "projects": self.uv_projects.iter().map(|project| pyprojects(project)).collect::<Vec<_>>(),
+            "trees": self.trees,
             "built": built,
             "options": self.options.essence(),
             "interpreter": interpreter_essence(interpreter),
@@ -43,6 +51,35 @@ impl Request {
         });
         Ok(Digest::of(key.to_string().as_bytes()))
     }
+}
+
+/// A lock's place and content, and what else its exporter reads: the pyproject.toml of every source tree
+/// that it names.
+fn lock_essence(lock: &LockFile) -> serde_json::Value {
+    let text = std::fs::read_to_string(&lock.path).unwrap_or_default();
+    let root = lock.path.parent().unwrap_or(Path::new("/"));
+    let mut read = Vec::new();
+    match lock.kind {
+        LockKind::Pylock => {}
+        LockKind::UvScript => read.extend(lock.project.clone()),
+        LockKind::Uv | LockKind::Poetry | LockKind::Pdm => {
+            let places =
+                text.lines().filter_map(|line| line.split_once("source = {")).flat_map(|(_, source)| {
+                    let words = ["editable = \"", "virtual = \"", "directory = \""];
+                    words.into_iter().filter_map(|word| source.split_once(word)?.1.split('"').next())
+                });
+            read.extend(places.map(|place| root.join(place).join("pyproject.toml")));
+            read.push(root.join("pyproject.toml"));
+        }
+    }
+    let contents: Vec<_> = read.iter().map(|path| std::fs::read_to_string(path).ok()).collect();
+    json!([lock.path, format!("{:?}", lock.kind), lock.project, text, contents])
+}
+
+/// What uv reads of a project and of the workspace it is in.
+fn pyprojects(project: &Path) -> serde_json::Value {
+    let read = |directory: &Path| std::fs::read_to_string(directory.join("pyproject.toml")).ok();
+    json!([project, read(project), workspace_of(project).map(|root| read(&root))])
 }
 
 impl Options {
@@ -66,6 +103,7 @@ impl Options {
             "indexes": self.extra_index_urls,
             "links": self.find_links.iter().map(listing).collect::<Vec<_>>(),
             "no-index": self.no_index,
+            "builds": self.builds(),
         })
     }
 }

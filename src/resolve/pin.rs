@@ -1,13 +1,16 @@
 //! A pin: one distribution the resolver chose, and where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::digest::Digest;
+use serde::{Deserialize, Serialize};
 
-use crate::lock::{Artifact, Directory, Package, Vcs, url};
+use crate::error::Result;
+use crate::lock::{Artifact, Directory, Package, Vcs, normal_name, url};
+use crate::wheel::WheelName;
 
 /// One distribution that was chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pin {
     /// Its name in normal form.
     pub name: String,
@@ -18,7 +21,7 @@ pub struct Pin {
 }
 
 /// Where a chosen distribution is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Source {
     /// One of the wheels that were built before, by its place in the request.
     Built(usize),
@@ -38,6 +41,13 @@ pub enum Source {
 }
 
 impl Pin {
+    /// The pin of a wheel that the user gives.
+    pub fn of_wheel(path: &Path) -> Result<Pin> {
+        let name = WheelName::parse(&path.file_name().unwrap_or_default().to_string_lossy())?;
+        let source = Source::File { address: url::of_path(path), sha256: None, direct: true };
+        Ok(Pin { name: normal_name(&name.distribution), version: None, source })
+    }
+
     /// The name of the file, or of the distribution where there is none.
     pub fn file_name(&self) -> String {
         match &self.source {
@@ -69,17 +79,27 @@ impl Pin {
             Package { version: self.version.clone().or_else(name_of_version), ..Package::default() };
         match self.source {
             // The project itself, and source trees beside it: by name, without where they are.
-            Source::Built(0) => package.directory = Some(Directory { path: ".".to_owned() }),
-            Source::Built(_) => package.directory = Some(Directory { path: self.name.clone() }),
+            Source::Built(0) => {
+                package.directory = Some(Directory { path: ".".to_owned(), subdirectory: None })
+            }
+            Source::Built(_) => {
+                package.directory = Some(Directory { path: self.name.clone(), subdirectory: None })
+            }
             Source::Directory(path) => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                package.directory = Some(Directory { path: name.unwrap_or_else(|| self.name.clone()) });
+                package.directory =
+                    Some(Directory { path: name.unwrap_or_else(|| self.name.clone()), subdirectory: None });
             }
             Source::Vcs(vcs) => package.vcs = Some(vcs),
             Source::File { address, sha256, direct } => {
+                let (address, below) = match address.split_once("#subdirectory=") {
+                    Some((address, below)) => (address.to_owned(), Some(below.to_owned())),
+                    None => (address, None),
+                };
                 let is_wheel = url::file_name(&address).ends_with(".whl");
                 // Only a wheel may come without: what was fetched is then the file itself.
                 let mut artifact = Artifact::at(address, sha256.unwrap_or(wheel.sha256));
+                artifact.subdirectory = below;
                 artifact.size = is_wheel.then_some(wheel.size);
                 match (direct, is_wheel) {
                     (true, _) => package.archive = Some(artifact),

@@ -1,15 +1,20 @@
 //! Resolution with pip: `pip install --dry-run --report`, which tells the exact files.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use coil_bootstrap::format::digest::Digest;
 use serde::Deserialize;
 
 use super::Work;
+use super::complaint;
+use super::fetch::without_at;
 use super::pin::{Pin, Source};
-use super::tool::run;
+use super::tool::{Tools, run};
 use crate::error::{Context, Failure, Result};
 use crate::lock::{Vcs, normal_name, url};
+use crate::project::declared::Declared;
+use crate::project::lock_file::workspace_of;
 
 /// pip, "Installation report", version 1: the parts that are used.
 #[derive(Deserialize)]
@@ -55,10 +60,23 @@ struct Revision {
 }
 
 /// What pip chooses.
-pub fn pins(work: &Work) -> Result<Vec<Pin>> {
+pub fn pins(work: &Work, tools: &Tools) -> Result<Vec<Pin>> {
+    if let Some(project) = work.request.uv_projects.iter().find(|project| work.needs_uv(project)) {
+        return Err(Failure::new(format!(
+            "{} says in [tool.uv] where its dependencies are, and pip does not read that",
+            project.join("pyproject.toml").display()
+        ))
+        .hint("install uv (https://docs.astral.sh/uv/), or lock the project: uv lock"));
+    }
     let report = work.scratch.join("report.json");
-    let mut command = work.tools.pip(work.interpreter)?;
+    let mut command = tools.pip(work.interpreter)?;
     command.args(["install", "--dry-run", "--ignore-installed", "--quiet", "--report"]).arg(&report);
+    if work.exact {
+        command.arg("--no-deps");
+    }
+    if !work.request.options.builds() {
+        command.args(["--only-binary", ":all:"]);
+    }
     let (words, variables) = work.indexes.for_pip();
     command.args(words).envs(variables);
     for file in &work.request.constraint_files {
@@ -67,16 +85,41 @@ pub fn pins(work: &Work) -> Result<Vec<Pin>> {
     match work.files.has_hashes() {
         // Only a file can state hashes; else pip's messages are better without one.
         true => command.arg("-r").arg(&work.list),
-        false => command.args(work.lines.lines()),
+        false => {
+            command.args(work.lines.lines().map(|line| without_at(line).unwrap_or_else(|| line.to_owned())))
+        }
     };
     for file in &work.request.requirement_files {
         command.arg("-r").arg(file);
     }
-    run(command, "the requirements cannot be resolved")?;
+    let log = work.scratch.join("pip.log");
+    command.arg("--log").arg(&log);
+    let cannot = "the requirements cannot be resolved";
+    run(command, cannot).map_err(|failure| match unreached(&log) {
+        Some(why) => complaint::failure(cannot, &why, ""),
+        None => failure,
+    })?;
     let bytes = std::fs::read(&report).context(|| "pip left no report".to_owned())?;
     let report: Report =
         serde_json::from_slice(&bytes).context(|| "pip's report cannot be read".to_owned())?;
     report.install.into_iter().map(|item| pin_of(item, work)).collect()
+}
+
+impl Work<'_> {
+    /// Whether a project cannot be resolved without uv; an index of its own alone is no such reason.
+    fn needs_uv(&self, project: &Path) -> bool {
+        Declared::read(project).is_ok_and(|declared| declared.has_uv_sources)
+            || workspace_of(project).is_some()
+    }
+}
+
+/// What pip says of the last index that failed. It goes on with a line in its log, finds nothing, and says
+/// then that there is no such distribution.
+fn unreached(log: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(log).ok()?;
+    let line = text.lines().rfind(|line| line.contains("Could not fetch URL"))?;
+    let said = &line[line.find("Could not fetch URL")?..];
+    Some(said.trim_end_matches(" - skipping").replace(": connection error: ", ": "))
 }
 
 fn pin_of(item: Item, work: &Work) -> Result<Pin> {
@@ -86,6 +129,7 @@ fn pin_of(item: Item, work: &Work) -> Result<Pin> {
         Source::Vcs(Vcs {
             kind: revision.vcs,
             url: Some(download.url),
+            path: None,
             requested_revision: revision.requested_revision,
             commit_id: revision.commit_id,
             subdirectory: download.subdirectory,

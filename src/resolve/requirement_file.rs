@@ -24,17 +24,39 @@ pub struct RequirementFiles {
     pub names_index: bool,
     /// The SHA-256 that are allowed for a name; empty where only other algorithms are.
     hashes: BTreeMap<String, BTreeSet<Digest>>,
-    seen: BTreeSet<PathBuf>,
+    /// How many requirements there are, and the first that is not exact.
+    requirements: usize,
+    loose: Option<String>,
+    seen: BTreeSet<(PathBuf, bool)>,
 }
 
 impl RequirementFiles {
     /// Reads the files and those that they name with `-r` and `-c`.
     pub fn read(requirements: &[PathBuf], constraints: &[PathBuf]) -> Result<RequirementFiles> {
         let mut files = RequirementFiles::default();
-        for path in requirements.iter().chain(constraints) {
-            files.enter(path)?;
+        for path in requirements {
+            files.enter(path, true)?;
+        }
+        for path in constraints {
+            files.enter(path, false)?;
         }
         Ok(files)
+    }
+
+    /// Whether they are a lock: every requirement states one version and its hashes, or one commit.
+    pub fn are_exact(&self) -> bool {
+        self.requirements > 0 && self.has_hashes() && self.loose.is_none()
+    }
+
+    /// The first requirement that is not exact.
+    pub fn first_loose(&self) -> Option<&str> {
+        self.loose.as_deref()
+    }
+
+    /// Whether a file with this digest may be taken for `name`.
+    pub fn allow(&self, name: &str, sha256: Option<Digest>) -> bool {
+        let allowed = self.hashes.get(&normal_name(name)).filter(|allowed| !allowed.is_empty());
+        allowed.is_none_or(|allowed| sha256.is_none_or(|sha256| allowed.contains(&sha256)))
     }
 
     /// Whether any requirement demands a hash; then all must.
@@ -48,7 +70,8 @@ impl RequirementFiles {
         if !self.has_hashes() {
             return Ok(());
         }
-        for pin in pins.iter().filter(|pin| !pin.is_local()) {
+        let is_file = |pin: &&Pin| !pin.is_local() && !matches!(pin.source, Source::Vcs(_));
+        for pin in pins.iter().filter(is_file) {
             let Some(allowed) = self.hashes.get(&pin.name) else {
                 return Err(Failure::new(format!(
                     "{} has no --hash in the requirement files, and other requirements have one",
@@ -72,20 +95,20 @@ impl RequirementFiles {
         Ok(())
     }
 
-    fn enter(&mut self, path: &Path) -> Result<()> {
+    fn enter(&mut self, path: &Path, counts: bool) -> Result<()> {
         let unreadable = || format!("{} cannot be read", path.display());
-        if !self.seen.insert(path.canonicalize().context(unreadable)?) {
+        if !self.seen.insert((path.canonicalize().context(unreadable)?, counts)) {
             return Ok(());
         }
         let text = std::fs::read_to_string(path).context(unreadable)?;
         for line in logical_lines(&text) {
-            self.take(&line, path)?;
+            self.take(&line, path, counts)?;
         }
         self.contents.push(text);
         Ok(())
     }
 
-    fn take(&mut self, line: &str, path: &Path) -> Result<()> {
+    fn take(&mut self, line: &str, path: &Path, counts: bool) -> Result<()> {
         if let Some(target) = option(line, "-e", "--editable") {
             return Err(Failure::new(format!("{} has the editable requirement {target:?}", path.display()))
                 .hint("an editable install cannot be packed: give the directory itself as a PROJECT, without -e"));
@@ -97,16 +120,20 @@ impl RequirementFiles {
                 return Ok(());
             }
         }
-        if let Some(other) =
-            option(line, "-r", "--requirement").or_else(|| option(line, "-c", "--constraint"))
-        {
+        let requirements = option(line, "-r", "--requirement");
+        if let Some(other) = requirements.or_else(|| option(line, "-c", "--constraint")) {
+            let counts = counts && requirements.is_some();
             // Addresses are left to the resolver.
             if other.contains("://") {
+                self.count(other, counts, false);
                 return Ok(());
             }
-            return self.enter(&path.parent().unwrap_or(Path::new("")).join(other));
+            return self.enter(&path.parent().unwrap_or(Path::new("")).join(other), counts);
         }
         let name = leading_name(line);
+        if !line.starts_with('-') {
+            self.count(line, counts, is_exact(line));
+        }
         if !name.is_empty() && line.contains("--hash") {
             let allowed = self.hashes.entry(normal_name(name)).or_default();
             for word in line.split_whitespace().map(|word| word.strip_prefix("--hash=").unwrap_or(word)) {
@@ -117,10 +144,30 @@ impl RequirementFiles {
         }
         Ok(())
     }
+
+    fn count(&mut self, what: &str, counts: bool, exact: bool) {
+        self.requirements += usize::from(counts);
+        if counts && !exact && self.loose.is_none() {
+            self.loose = Some(what.to_owned());
+        }
+    }
+}
+
+/// Whether a requirement states one version and a hash of it, or one commit.
+fn is_exact(line: &str) -> bool {
+    let (what, marker) = line.split_once(';').map_or((line, ""), |(what, rest)| (what, rest));
+    let words = format!("{what} {marker}");
+    let hashed = words.contains("--hash");
+    let version = what.split_once("==").map(|(_, version)| version.split("--hash").next().unwrap_or(version));
+    let pinned = version.is_some_and(|version| !version.contains(['*', ',', '<', '>', '!']));
+    let commit = what.split("git+").nth(1).and_then(|address| address.rsplit_once('@'));
+    let commit = commit
+        .is_some_and(|(_, revision)| revision.chars().take_while(char::is_ascii_hexdigit).count() == 40);
+    commit || (hashed && (pinned || what.contains('@')))
 }
 
 /// Lines without comments, those that end in a backslash joined with the next.
-fn logical_lines(text: &str) -> Vec<String> {
+pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut whole = String::new();
     for line in text.trim_start_matches('\u{feff}').lines() {
@@ -142,7 +189,7 @@ fn logical_lines(text: &str) -> Vec<String> {
 }
 
 /// The value of an option that a line consists of: `-r x`, `-rx`, `--requirement x`, `--requirement=x`.
-fn option<'a>(line: &'a str, short: &str, long: &str) -> Option<&'a str> {
+pub(super) fn option<'a>(line: &'a str, short: &str, long: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix(long) {
         return rest.starts_with(['=', ' ', '\t']).then(|| rest[1..].trim());
     }
@@ -202,6 +249,27 @@ mod tests {
         assert_eq!(files.indexes, ["https://me:pw@host/simple"]);
         assert!(files.names_index && !files.has_hashes());
         assert!(read(&[("r.txt", "-r nowhere.txt")]).is_err());
+    }
+
+    #[test]
+    fn a_file_is_a_lock_when_every_line_states_one_file_or_commit() {
+        let hash = format!("--hash=sha256:{}", Digest::of(b"a").hex());
+        let commit = "c @ git+https://host/c.git@0123456789012345678901234567890123456789#egg=c";
+        let exact = format!(
+            "--index-url https://host\na==1.0 ; python_version > '3' \\\n  {hash}\nb @ https://host/b.whl {hash}\n{commit}\n-c c.txt\n"
+        );
+        let is = |text: &str| read(&[("r.txt", text), ("c.txt", "loose\n")]).unwrap().are_exact();
+        assert!(is(&exact));
+        for loose in [
+            "x==1.0".to_owned(),
+            format!("x==1.* {hash}"),
+            format!("x>=1 {hash}"),
+            "x @ git+https://host/x@main".into(),
+            "-r c.txt".into(),
+        ] {
+            assert!(!is(&format!("{exact}{loose}\n")), "{loose}");
+        }
+        assert!(!is("") && !is("a==1\n"));
     }
 
     #[test]

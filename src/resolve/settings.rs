@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Options;
+use super::project_indexes::addresses;
 use crate::lock::url;
 
 /// Indexes and pages of files, as one tool has them configured.
@@ -26,6 +27,8 @@ pub struct Indexes {
     options: Options,
     of_uv: Places,
     of_pip: Places,
+    /// The addresses of indexes that projects name for uv, for their credentials.
+    of_projects: Vec<String>,
     /// Whether a file names the index for uv: it is not read any further.
     uv_has_index: bool,
 }
@@ -44,7 +47,21 @@ impl Indexes {
         of_pip.read_pip_variables(&variable);
         let of_uv = Places::of_uv_variables(&variable);
         let uv_has_index = named_in_file || uv_files(&variable).iter().any(|file| names_index(file));
-        Indexes { options: options.clone(), of_uv, of_pip, uv_has_index }
+        let mut options = options.clone();
+        // uv may be started elsewhere.
+        let places = options.find_links.iter_mut().filter(|place| !place.contains("://"));
+        places.for_each(|place| {
+            if let Ok(absolute) = std::path::absolute(&*place) {
+                *place = absolute.to_string_lossy().into_owned();
+            }
+        });
+        Indexes { options, of_uv, of_pip, of_projects: Vec::new(), uv_has_index }
+    }
+
+    /// Learns the credentials for the indexes that these projects name.
+    pub fn learn(&mut self, projects: &[PathBuf]) {
+        let variable = |name: &str| std::env::var(name).ok();
+        self.of_projects = addresses(projects, &variable);
     }
 
     /// The options and variables to start uv with.
@@ -80,7 +97,7 @@ impl Indexes {
     pub fn logins<'a>(&'a self, more: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
         let options = &self.options;
         let mine = options.index_url.iter().chain(&options.extra_index_urls).chain(&options.find_links);
-        let all = mine.chain(more).chain(self.of_uv.all()).chain(self.of_pip.all());
+        let all = mine.chain(more).chain(&self.of_projects).chain(self.of_uv.all()).chain(self.of_pip.all());
         all.filter_map(|address| Some((url::host(address)?, url::credentials(address)?)))
     }
 

@@ -80,7 +80,7 @@ fn platform_distance(platform: &str, interpreter: &Interpreter) -> Option<u16> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A CPython 3.12 on glibc 2.36.

@@ -8,9 +8,7 @@ use super::complaint::failure;
 use super::{Options, Resolver, no_tool};
 use crate::error::{Failure, Result};
 use crate::interpreter::Interpreter;
-
-/// The date that files in what is built get where the user states none: a fixed one, 2020-02-02.
-pub const SOURCE_DATE_EPOCH: &str = "1580601600";
+use crate::project::sources::source_date;
 
 /// The tools that are there.
 #[derive(Debug, Clone)]
@@ -99,9 +97,7 @@ pub fn clean(command: &mut Command) {
     for name in ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "__PYVENV_LAUNCHER__"] {
         command.env_remove(name);
     }
-    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
-        command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
-    }
+    command.env("SOURCE_DATE_EPOCH", source_date(None));
 }
 
 /// Runs a tool to its end. `what` begins the sentence of a failure: `the requirements cannot be resolved`.
@@ -119,11 +115,17 @@ pub fn run(mut command: Command, what: &str) -> Result<Output> {
 
 /// uv where it works: `$UV` (set by `uv run`), else the one on PATH. A shim of pyenv may be there without a
 /// uv behind it.
-fn find_uv() -> Option<PathBuf> {
+pub fn find_uv() -> Option<PathBuf> {
     let named = std::env::var_os("UV").map(PathBuf::from);
+    let named = named.filter(|file| file.is_file() && works(file.as_os_str()));
+    named.or_else(|| find_program("uv"))
+}
+
+/// A program on PATH that works.
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|directory| directory.join("uv"));
-    named.into_iter().chain(on_path).filter(|file| file.is_file()).find(|file| works(file.as_os_str()))
+    let on_path = std::env::split_paths(&path).map(|directory| directory.join(name));
+    on_path.filter(|file| file.is_file()).find(|file| works(file.as_os_str()))
 }
 
 fn works(program: &OsStr) -> bool {

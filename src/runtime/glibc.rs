@@ -11,8 +11,11 @@ pub const DIRECTORY: &str = "python/libc";
 /// Where the compiler's libraries go.
 pub const COMPILER: &str = "python/libgcc";
 
+/// The C++ library.
+pub const CXX: &str = "libstdc++.so.6";
+
 /// The libraries of the compiler that wheels expect on every host (PEP 600, "manylinux").
-pub const COMPILER_LIBRARIES: [&str; 2] = ["libgcc_s.so.1", "libstdc++.so.6"];
+pub const COMPILER_LIBRARIES: [&str; 2] = ["libgcc_s.so.1", CXX];
 
 /// A library of the compiler that is no part of what wheels may expect, and that programs in some expect all the
 /// same (Node.js). Carried where it exists.

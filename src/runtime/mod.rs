@@ -81,6 +81,7 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
         left_out: Vec::new(),
         carried: Vec::new(),
         openssl: None,
+        libstdcxx: None,
     };
     let scope = Scope::of(executable, &view);
     harvester.add_base_libraries(&scope, &view)?;
@@ -102,6 +103,7 @@ struct Harvester<'a> {
     left_out: Vec<String>,
     carried: Vec<Carried>,
     openssl: Option<String>,
+    libstdcxx: Option<String>,
 }
 
 impl Harvester<'_> {
@@ -193,6 +195,10 @@ impl Harvester<'_> {
             let path = tree_path(format!("{directory}/{name}"))?;
             let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
             self.openssl = self.openssl.take().or_else(|| origin::openssl(&bytes));
+            if name == glibc::CXX {
+                let unusable = |error| unusable(&source, error);
+                self.libstdcxx = elf::newest_defined(&bytes, "GLIBCXX_").map_err(unusable)?;
+            }
             let content = Content::bytes(contained(&source, bytes)?);
             // The kernel executes the loader; all others are only mapped.
             self.insert(path, content, name == self.machine.loader, &source.display().to_string().into())?;
@@ -221,6 +227,7 @@ impl Harvester<'_> {
 
     fn facts(&self, prepared: &Prepared) -> Result<Python> {
         let interpreter = self.interpreter;
+        let [lib, compiler, libc] = SEARCH_PATH;
         let (major, minor) = interpreter.glibc.ok_or_else(|| {
             Failure::new(format!("{} does not run on glibc", interpreter.base_executable.display()))
         })?;
@@ -230,9 +237,10 @@ impl Harvester<'_> {
             abi: interpreter.abi(),
             magic: interpreter.magic.clone(),
             libc: format!("glibc-{major}.{minor}"),
+            libstdcxx: self.libstdcxx.clone(),
             executable: self.executable()?,
             loader: tree_path(format!("{}/{}", glibc::DIRECTORY, self.machine.loader))?,
-            search_path: SEARCH_PATH.into_iter().map(|path| tree_path(path.into())).collect::<Result<_>>()?,
+            search_path: [tree_path(lib.into())?, tree_path(compiler.into())?, tree_path(libc.into())?],
             loader_slot: prepared.loader,
             search_path_slot: prepared.search_path,
             site_packages: tree_path(format!("lib/{}/site-packages", stdlib::directory(interpreter)))?,

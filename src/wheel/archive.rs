@@ -13,7 +13,8 @@ use coil_bootstrap::format::path::TreePath;
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-use crate::error::{Context, Failure, Result};
+use super::spill::ELSEWHERE;
+use crate::error::{Context, Failure, Result, Writing};
 
 /// An open archive.
 pub struct Archive {
@@ -80,8 +81,11 @@ impl Archive {
         }
         let content = self.zip.by_index(member.index);
         let content = content.map_err(|cause| Failure::new(about("cannot be read")).because(cause))?;
-        let copied = io::copy(&mut content.take(bound.saturating_add(1)), sink)
-            .map_err(|cause| Failure::new(about("cannot be unpacked")).because(cause))?;
+        let copied = io::copy(&mut content.take(bound.saturating_add(1)), sink).writing(
+            &std::env::temp_dir(),
+            ELSEWHERE,
+            || about("cannot be unpacked"),
+        )?;
         if copied != member.size {
             return Err(Failure::new(about(&format!("does not have the {bound} bytes that it declares"))));
         }

@@ -90,7 +90,7 @@ impl<'a> Assembly<'a> {
                     self.origin, point.name
                 ))
             })?;
-            self.add_text(path, point.script(INTERPRETER), true)?;
+            self.add_text(path, point.script(INTERPRETER).as_bytes(), true)?;
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl<'a> Assembly<'a> {
             TreePath::new(path).map_err(|error| Failure::new(format!("{}: {error}", self.origin)))
         };
         let (installer, record) = (place("INSTALLER")?, place("RECORD")?);
-        self.add_text(installer, format!("{INSTALLER}\n"), false)?;
+        self.add_text(installer, format!("{INSTALLER}\n").as_bytes(), false)?;
         self.installed.insert(self.layout.recorded(&record), Claim { hash: None, size: None });
         let text = record::write(&self.installed);
         self.insert(record, Content::bytes(text.into_bytes()), false, Claim { hash: None, size: None })?;
@@ -115,8 +115,9 @@ impl<'a> Assembly<'a> {
         Assembled { tree: self.tree, warnings: self.warnings }
     }
 
-    fn add_text(&mut self, path: TreePath, text: String, executable: bool) -> Result<()> {
-        let content = Content::bytes(text.into_bytes());
+    /// Adds a file that is written here.
+    pub fn add_text(&mut self, path: TreePath, text: &[u8], executable: bool) -> Result<()> {
+        let content = Content::bytes(text);
         let claim = claim(&content).context(|| format!("{}: {path} cannot be written", self.origin))?;
         self.insert(path, content, executable, claim)
     }

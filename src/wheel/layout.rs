@@ -60,7 +60,7 @@ impl Layout {
             "data" => {
                 let path =
                     TreePath::new(format!("{ENVIRONMENT}/{below}")).map_err(|error| error.to_string())?;
-                self.guard(Place { path, script: false })
+                self.guard(path, false)
             }
             _ => Err(format!(
                 "belongs to the scheme {scheme:?}; known are purelib, platlib, scripts, headers and data"
@@ -87,21 +87,21 @@ impl Layout {
 
     fn at(&self, directory: &TreePath, below: &str, script: bool) -> Result<Place, String> {
         let path = directory.join(below).map_err(|error| error.to_string())?;
-        self.guard(Place { path, script })
+        self.guard(path, script)
     }
 
-    /// The environment's own files are not a wheel's to bring.
-    fn guard(&self, place: Place) -> Result<Place, String> {
-        let interpreter = place.path.below(&self.scripts).is_some_and(|name| {
+    /// The place at `path`, unless that is one of the environment's own files: they are not a wheel's to bring.
+    pub fn guard(&self, path: TreePath, script: bool) -> Result<Place, String> {
+        let interpreter = path.below(&self.scripts).is_some_and(|name| {
             let version = name.split('/').next().and_then(|first| first.strip_prefix("python"));
             version.is_some_and(|version| {
                 version.trim_end_matches('t').bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
             })
         });
-        if interpreter || place.path.below(ENVIRONMENT).is_some_and(|below| below == "pyvenv.cfg") {
-            return Err(format!("would replace the environment's own {}", place.path));
+        if interpreter || path.below(ENVIRONMENT).is_some_and(|below| below == "pyvenv.cfg") {
+            return Err(format!("would replace the environment's own {path}"));
         }
-        Ok(place)
+        Ok(Place { path, script })
     }
 }
 

@@ -72,12 +72,7 @@ impl Wheel {
     /// Fails, naming the wheel and the member, where the wheel is for something else, is damaged, or
     /// contradicts itself.
     pub fn read(path: &Path, target: &Target) -> Result<Wheel> {
-        let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let file_name = WheelName::parse(&file_name)?;
-        if let Some(objection) = target.objection(&file_name.tags) {
-            return Err(Failure::new(format!("{file_name} {objection}"))
-                .hint("take a wheel that fits, or name an interpreter that fits this one with --python"));
-        }
+        let file_name = target.check(path)?;
         let mut archive = Archive::open(path, &file_name.text)?;
         let dist_info = DistInfo::read(&mut archive, &file_name)?;
         let layout = Layout::new(&dist_info.metadata, target)
@@ -88,6 +83,19 @@ impl Wheel {
         warnings.extend(format_warning(&file_name, &dist_info.packaging));
         let DistInfo { metadata, entry_points, .. } = dist_info;
         Ok(Wheel { file_name, metadata, entry_points, tree, scripts, warnings, digest: archive.digest() })
+    }
+}
+
+impl Target {
+    /// The name of the wheel at `path`, which is not opened; fails where it is for something else.
+    pub fn check(&self, path: &Path) -> Result<WheelName> {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let name = WheelName::parse(&name)?;
+        match self.objection(&name.tags) {
+            None => Ok(name),
+            Some(objection) => Err(Failure::new(format!("{name} {objection}"))
+                .hint("take a wheel that fits, or name an interpreter that fits this one with --python")),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod bench;
 pub mod empty_root;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
+pub mod index;
 pub mod mounts;
 mod packed;
 mod probe;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 pub use bench::Bench;
 pub use empty_root::EmptyRoot;
 pub use fixture::WheelBuilder;
+pub use index::{Behaviour, Index};
 pub use packed::{Packed, Start};
 pub use probe::probe;
 pub use ran::Ran;

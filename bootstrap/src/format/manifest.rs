@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Damage;
 use super::digest::Digest;
 use super::path::TreePath;
+use super::template;
 
 /// The version of the format that this code reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -49,11 +50,27 @@ pub struct Manifest {
     /// The command that runs when none is named. Without one, the first argument names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Which C library it runs with.
+    #[serde(default, rename = "libc", skip_serializing_if = "CLibraryRule::is_auto")]
+    pub c_library: CLibraryRule,
     /// How the environment is made from the layers.
     pub environment: Environment,
     /// The exact set of distributions, as `pylock.toml` (PEP 751).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// The commit that was packed, where the sources are in git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Revision>,
+}
+
+/// Which state of the sources was packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revision {
+    /// The commit's id: 40 or 64 hexadecimal digits in lower case.
+    pub commit: String,
+    /// Whether a tracked file of the packed directory differed from the commit.
+    pub dirty: bool,
 }
 
 /// Where a bundle runs (OCI image specification, "Platform").
@@ -80,18 +97,41 @@ pub struct Python {
     pub magic: String,
     /// The C library it carries: `glibc-2.36`.
     pub libc: String,
+    /// The newest version of C++ symbols (`GLIBCXX`) of the libstdc++ it carries: `3.4.30`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libstdcxx: Option<String>,
     /// The interpreter's place in the runtime layer: `python/bin/python3.12`.
     pub executable: TreePath,
     /// The dynamic loader's place in the runtime layer.
     pub loader: TreePath,
-    /// Directories of the runtime layer that its libraries are found in, in this order.
-    pub search_path: Vec<TreePath>,
+    /// Directories of the runtime layer that its libraries are found in, in this order: those of Python,
+    /// of the compiler, of the C library. On a host whose own are used the last ones are left aside.
+    pub search_path: [TreePath; 3],
     /// Room in the interpreter for the absolute path of the loader (its PT_INTERP).
     pub loader_slot: Slot,
     /// Room in the interpreter for the absolute search path (its DT_RPATH).
     pub search_path_slot: Slot,
     /// The environment's directory for pure and compiled modules: `lib/python3.12/site-packages`.
     pub site_packages: TreePath,
+}
+
+/// Which C library an app runs with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CLibraryRule {
+    /// The newer one of the carried one and the host's; the host's where they are equally new.
+    #[default]
+    Auto,
+    /// The carried one, wherever it runs.
+    Bundled,
+    /// The host's; where there is none the app does not start.
+    Host,
+}
+
+impl CLibraryRule {
+    fn is_auto(&self) -> bool {
+        *self == CLibraryRule::Auto
+    }
 }
 
 /// Room for a NUL-padded string in a file.
@@ -166,6 +206,23 @@ pub struct Command {
     /// Arguments that come before the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// Variables that are set for this command, whatever they were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// Whether the arguments and the variables' values are templates ([`template`]).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub expand: bool,
+}
+
+impl Command {
+    /// A command that runs `script` without arguments.
+    pub fn of(script: TreePath) -> Self {
+        Command { script, args: Vec::new(), variables: BTreeMap::new(), expand: false }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// How the environment is made. All paths on the left are inside the environment.
@@ -244,15 +301,37 @@ impl Manifest {
             return Err(format!("{name:?} cannot be the name of a command"));
         }
         let strange = |name: &str| name.is_empty() || name.contains(['=', '\0']);
-        if let Some(name) = self.environment.variables.keys().find(|name| strange(name)) {
+        let of_commands = || self.commands.values().flat_map(|command| &command.variables);
+        let mut variables = self.environment.variables.iter().chain(of_commands());
+        if let Some((name, _)) = variables.find(|(name, _)| strange(name)) {
             return Err(format!("{name:?} cannot be the name of a variable"));
         }
-        let values = self.environment.variables.values();
+        let values = self.environment.variables.values().chain(of_commands().map(|(_, value)| value));
         let mut texts = values.chain(self.commands.values().flat_map(|command| &command.args));
         if texts.any(|text| text.contains('\0')) {
             return Err("a variable or an argument holds a NUL byte".into());
         }
+        self.check_templates()?;
+        self.check_source()
+    }
+
+    fn check_templates(&self) -> Result<(), String> {
+        for command in self.commands.values().filter(|command| command.expand) {
+            let mut texts = command.args.iter().chain(command.variables.values());
+            if let Some(text) = texts.find(|text| template::parse(text).is_none()) {
+                return Err(format!("the argument {text:?} names a variable in a way that does not exist"));
+            }
+        }
         Ok(())
+    }
+
+    fn check_source(&self) -> Result<(), String> {
+        let Some(Revision { commit, .. }) = &self.source else { return Ok(()) };
+        let digits = commit.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match digits && matches!(commit.len(), 40 | 64) {
+            true => Ok(()),
+            false => Err(format!("{commit:?} is not the id of a commit")),
+        }
     }
 
     fn check_layers(&self, payload_size: u64) -> Result<(), String> {
@@ -294,9 +373,6 @@ impl Manifest {
         let files = [&python.executable, &python.loader];
         if files.into_iter().chain(&python.search_path).any(|path| path.top() != "python") {
             return Err("a path of the runtime is outside python/".into());
-        }
-        if python.search_path.is_empty() {
-            return Err("the runtime has no search path".into());
         }
         if !is_possible(python.loader_slot) || !is_possible(python.search_path_slot) {
             return Err("a slot in the interpreter is impossible".into());
@@ -341,7 +417,7 @@ pub fn is_command_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn path(text: &str) -> TreePath {
@@ -363,7 +439,7 @@ mod tests {
         }
     }
 
-    fn manifest() -> Manifest {
+    pub(crate) fn manifest() -> Manifest {
         let slot = Slot { offset: 64, size: 4096 };
         let source = |name: &str| Source { layer: 1, path: path(name) };
         Manifest {
@@ -377,22 +453,25 @@ mod tests {
                 abi: "cp312".into(),
                 magic: "cb0d0d0a".into(),
                 libc: "glibc-2.36".into(),
+                libstdcxx: Some("3.4.30".into()),
                 executable: path("python/bin/python3.12"),
                 loader: path("python/libc/ld-linux-x86-64.so.2"),
-                search_path: vec![path("python/lib")],
+                search_path: ["python/lib", "python/libgcc", "python/libc"].map(path),
                 loader_slot: slot,
                 search_path_slot: slot,
                 site_packages: path("lib/python3.12/site-packages"),
             },
             layers: vec![layer(LayerKind::Runtime, 0), layer(LayerKind::App, 4096)],
-            commands: [("hello".into(), Command { script: path("app/hello.py"), args: vec![] })].into(),
+            commands: [("hello".into(), Command::of(path("app/hello.py")))].into(),
             default: Some("hello".into()),
+            c_library: CLibraryRule::Auto,
             environment: Environment {
                 variables: BTreeMap::new(),
                 links: [(path("app"), source("app"))].into(),
                 scripts: [(path("bin/hello"), source("venv/bin/hello"))].into(),
             },
             lock: None,
+            source: None,
         }
     }
 
@@ -470,8 +549,35 @@ mod tests {
     fn a_command_that_could_be_mistaken_for_something_else_is_refused() {
         refused(|bad| bad.default = Some("other".into()));
         for name in ["", "-x", "a/b", "..", "a b", "a\0"] {
-            let command = Command { script: path("bin/x"), args: vec![] };
+            let command = Command::of(path("bin/x"));
             refused(|bad| drop(bad.commands.insert(name.into(), command)));
+        }
+    }
+
+    #[test]
+    fn what_a_command_is_started_with_is_checked() {
+        let change = |change: fn(&mut Command)| {
+            refused(|bad| bad.commands.values_mut().for_each(change));
+        };
+        change(|command| {
+            command.expand = true;
+            command.args = vec!["${A".into()];
+        });
+        change(|command| {
+            command.expand = true;
+            command.variables.insert("A".into(), "$1".into());
+        });
+        change(|command| drop(command.variables.insert("A=B".into(), "".into())));
+        change(|command| drop(command.variables.insert("A".into(), "\0".into())));
+    }
+
+    #[test]
+    fn the_source_is_a_commit() {
+        let mut good = manifest();
+        good.source = Some(Revision { commit: "0123456789abcdef".repeat(4), dirty: true });
+        assert_eq!(Manifest::parse(&good.encode(), 8192), Ok(good));
+        for commit in ["", "main", &"A".repeat(40), &"a".repeat(41)] {
+            refused(|bad| bad.source = Some(Revision { commit: commit.to_owned(), dirty: false }));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod path;
 pub mod sections;
 pub mod stamp;
 pub mod tar;
+pub mod template;
 
 /// What is wrong with bytes that should have been part of a bundle: the end of a sentence that begins
 /// with the name of the file.

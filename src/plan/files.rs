@@ -1,0 +1,69 @@
+//! How the files of a listing are stored: as one text, a line for each, because a pack reads thousands of
+//! them every time.
+//!
+//! ```text
+//! LENGTH DIGEST PATH \n      the length of the path in bytes, because a path may hold a newline; the digest as
+//!                            64 hexadecimal digits
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::path::TreePath;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
+
+pub fn serialize<S: Serializer>(
+    files: &BTreeMap<TreePath, Digest>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut text = String::new();
+    for (path, digest) in files {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} {} {path}", path.len(), digest.hex());
+    }
+    serializer.serialize_str(&text)
+}
+
+pub fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<TreePath, Digest>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut files = Vec::new();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (file, more) = first(rest).ok_or_else(|| D::Error::custom("a file of the listing is damaged"))?;
+        files.push(file);
+        rest = more;
+    }
+    // Sorted as they are, this is quick.
+    Ok(files.into_iter().collect())
+}
+
+fn first(text: &str) -> Option<((TreePath, Digest), &str)> {
+    let (length, rest) = text.split_once(' ')?;
+    let (digest, rest) = (rest.get(..64)?, rest.get(65..)?);
+    let length = length.parse().ok()?;
+    let (path, rest) = (rest.get(..length)?, rest.get(length..)?.strip_prefix('\n')?);
+    Some(((TreePath::new(path).ok()?, Digest::from_hex(digest)?), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Listing;
+    use super::*;
+
+    #[test]
+    fn a_listing_reads_back_what_was_written_and_refuses_what_was_cut() {
+        let names = ["venv/a", "venv/b c", "venv/new\nline", "venv/ü"];
+        let files = names.map(|name| (TreePath::new(name).unwrap(), Digest::of(name.as_bytes())));
+        let listing = Listing { files: files.into_iter().collect(), ..Listing::default() };
+        let text = serde_json::to_string(&listing).unwrap();
+        let again: Listing = serde_json::from_str(&text).unwrap();
+        assert_eq!(again.files, listing.files);
+        let cut = text.replace("\u{fc}", "");
+        assert_ne!(cut, text);
+        assert!(serde_json::from_str::<Listing>(&cut).is_err());
+    }
+}

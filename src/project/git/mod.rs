@@ -1,0 +1,152 @@
+//! What git knows of a source tree: which files are the project's, which commit they are, and whether they
+//! have been changed since.
+//!
+//! The program `git` is asked, not the files below `.git`: so the user's configuration, filters, `safe.directory`
+//! and every form of repository work as they do for the user. Nothing here writes into a work tree, an index
+//! or a ref of the user.
+
+mod revision;
+mod state;
+mod tracked;
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::error::{Context, Failure, Result};
+
+pub use revision::CheckOut;
+pub use state::State;
+pub use tracked::{Listed, Tracked};
+
+/// Variables that git sets for its hooks and that speak of another repository, or that change what names mean.
+const OF_HOOKS: [&str; 11] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+];
+
+/// What there is of git where a directory or a file is.
+#[derive(Debug)]
+pub enum Found {
+    /// The file or directory is part of a work tree.
+    WorkTree(WorkTree),
+    /// Nothing that git would know.
+    Nothing,
+    /// A repository, and no program that could read it.
+    NotInstalled,
+}
+
+/// A directory or a file in a work tree of git.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkTree {
+    /// The top of the work tree, without symbolic links.
+    top: PathBuf,
+    /// The directory, or the directory of the file.
+    directory: PathBuf,
+    /// The file; `.` for the directory.
+    part: String,
+}
+
+impl WorkTree {
+    /// Looks for the work tree that `path`, which exists, is in.
+    pub fn find(path: &Path) -> Result<Found> {
+        let path = path.canonicalize().context(|| format!("{} cannot be read", path.display()))?;
+        let name = || path.file_name().and_then(OsStr::to_str);
+        let (directory, part) = match (path.parent(), name()) {
+            (Some(parent), Some(name)) if !path.is_dir() => (parent.to_owned(), name.to_owned()),
+            _ => (path.clone(), ".".to_owned()),
+        };
+        // Most directories in no repository are told apart without starting a program.
+        if !directory.ancestors().any(|above| above.join(".git").symlink_metadata().is_ok()) {
+            return Ok(Found::Nothing);
+        }
+        let Some(output) = start(&directory, &["rev-parse", "--show-toplevel"])? else {
+            return Ok(Found::NotInstalled);
+        };
+        if output.status.success() {
+            let top = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+            let top = PathBuf::from(OsStr::from_bytes(top));
+            return Ok(Found::WorkTree(WorkTree { top, directory, part }));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // A `.git` that is no repository, a bare repository, the inside of `.git`.
+        let none = ["not a git repository (or any", "must be run in a work tree"];
+        if none.iter().any(|none| said.contains(none)) {
+            return Ok(Found::Nothing);
+        }
+        Err(refused(&directory, &output))
+    }
+
+    /// Whether git ignores the whole of it.
+    pub fn is_ignored(&self) -> Result<bool> {
+        let output = start(&self.directory, &["check-ignore", "--quiet", &self.part])?;
+        Ok(output.is_some_and(|output| output.status.success()))
+    }
+
+    /// Where the part is below the top: `""` for the whole.
+    fn prefix(&self) -> &Path {
+        self.directory.strip_prefix(&self.top).unwrap_or(Path::new(""))
+    }
+}
+
+/// Runs git in `directory` and returns what it prints.
+fn git(directory: &Path, words: &[&str]) -> Result<Vec<u8>> {
+    match start(directory, words)? {
+        Some(output) if output.status.success() => Ok(output.stdout),
+        Some(output) => Err(refused(directory, &output)),
+        None => Err(Failure::new("git is not installed").hint("install git")),
+    }
+}
+
+/// The same, as text without the last line's end.
+fn git_text(directory: &Path, words: &[&str]) -> Result<String> {
+    git(directory, words).map(|text| String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned())
+}
+
+/// Starts git and waits for it; `None` where there is no such program.
+fn start(directory: &Path, words: &[&str]) -> Result<Option<Output>> {
+    let mut command = command(directory);
+    match command.args(words).output() {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new("git cannot be started").because(error)),
+    }
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    OF_HOOKS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    // Looking must not write the index.
+    command.env("GIT_OPTIONAL_LOCKS", "0");
+    // Sentences are compared in English, and a repository of ours has its refs in files.
+    command.env("LANGUAGE", "C").env("GIT_DEFAULT_REF_FORMAT", "files");
+    command.current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+fn refused(directory: &Path, output: &Output) -> Failure {
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = if said.is_empty() { format!("it ended with {}", output.status) } else { said };
+    let failure =
+        Failure::new(format!("git refuses to work in {}", directory.display())).because(said.clone());
+    match said.contains("safe.directory") {
+        true => failure.hint("tell git that you trust the directory, as it says, or pack as its owner"),
+        false => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Another commit, checked out into a directory of its own.
+//!
+//! A second work tree of the user's repository would be written down in it; `git archive` leaves submodules out, and
+//! knows nothing of a version that is taken from tags. So a repository of its own is made, which borrows the
+//! user's objects: the user's work tree, index and refs are not touched, and whatever looks for git there
+//! (filters, LFS, setuptools-scm) finds it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::state::time_of;
+use super::{WorkTree, git, git_text};
+use crate::error::{Context, Failure, Result};
+
+/// A commit that is checked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckOut {
+    /// The top of the work tree it came from.
+    top: PathBuf,
+    /// Where it is checked out, called like the original.
+    place: PathBuf,
+    /// The commit's id.
+    pub commit: String,
+    /// When it was committed, in seconds since 1970.
+    pub time: Option<u64>,
+    /// Submodules that are left out, as the original has not got them.
+    pub absent_submodules: Vec<String>,
+}
+
+/// What of a repository's own configuration says how files come out of it.
+const CONFIGURATION: [&str; 7] = [
+    "filter.",
+    "lfs.",
+    "core.autocrlf",
+    "core.eol",
+    "core.symlinks",
+    "core.attributesfile",
+    "remote.origin.",
+];
+
+impl WorkTree {
+    /// Checks `revision` out below the empty directory `scratch`.
+    pub fn check_out(&self, revision: &str, scratch: &Path) -> Result<CheckOut> {
+        let top = &self.top;
+        let wanted = format!("{revision}^{{commit}}");
+        let commit =
+            git_text(top, &["rev-parse", "--verify", "--end-of-options", &wanted]).map_err(|failure| {
+                Failure::new(format!("--rev {revision}: there is no such commit in {}", top.display()))
+                .because(failure)
+                .hint("name a commit, a tag or a branch that `git log` knows here; `git fetch` may bring it")
+            })?;
+        let place = scratch.join(top.file_name().unwrap_or("source".as_ref()));
+        let mut absent_submodules = Vec::new();
+        export(top, &place, &commit, "", &mut absent_submodules).map_err(|failure| {
+            Failure::new(format!("--rev {revision} cannot be checked out")).because(failure)
+        })?;
+        let time = time_of(top, &commit)?;
+        Ok(CheckOut { top: top.clone(), place, commit, time, absent_submodules })
+    }
+}
+
+impl CheckOut {
+    /// Whether it is of this work tree.
+    pub fn is_of(&self, tree: &WorkTree) -> bool {
+        self.top == tree.top
+    }
+
+    /// Where `path`, which is in the original, is in this one. Fails where the commit has not got it.
+    pub fn path(&self, path: &Path, revision: &str) -> Result<PathBuf> {
+        let original = path.canonicalize().context(|| format!("{} cannot be read", path.display()))?;
+        let inner = original.strip_prefix(&self.top).unwrap_or(&original);
+        let place = self.place.join(inner);
+        match place.exists() {
+            true => Ok(place),
+            false => Err(Failure::new(format!("--rev {revision}: that commit has no {}", inner.display()))),
+        }
+    }
+}
+
+/// Makes a repository at `place` that borrows the objects of the one at `original`, and checks `commit` out.
+fn export(original: &Path, place: &Path, commit: &str, above: &str, absent: &mut Vec<String>) -> Result<()> {
+    let written = || format!("{} cannot be written", place.display());
+    fs::create_dir_all(place).context(written)?;
+    let format = git_text(original, &["rev-parse", "--show-object-format"])?;
+    git(place, &["init", "--quiet", "--template=", &format!("--object-format={format}")])?;
+    let own = place.join(".git");
+    let theirs = |name: &str| -> Result<PathBuf> {
+        Ok(original.join(git_text(original, &["rev-parse", "--git-path", name])?))
+    };
+    let objects = theirs("objects")?;
+    fs::create_dir_all(own.join("objects/info")).context(written)?;
+    fs::write(own.join("objects/info/alternates"), format!("{}\n", objects.display())).context(written)?;
+    fs::create_dir_all(own.join("info")).context(written)?;
+    for name in ["shallow", "info/attributes"] {
+        let file = theirs(name)?;
+        if file.is_file() {
+            fs::copy(file, own.join(name)).context(written)?;
+        }
+    }
+    copy_configuration(original, place)?;
+    copy_tags(original, place)?;
+    let no_hooks = "core.hooksPath=/dev/null";
+    git(
+        place,
+        &[
+            "-c",
+            no_hooks,
+            "-c",
+            "advice.detachedHead=false",
+            "checkout",
+            "--quiet",
+            "--detach",
+            "--force",
+            commit,
+        ],
+    )?;
+    export_submodules(original, place, above, absent)
+}
+
+/// Filters, line ends and where LFS has its files are the repository's own affair.
+fn copy_configuration(original: &Path, place: &Path) -> Result<()> {
+    let listed = git(original, &["config", "--local", "--includes", "--list", "-z"])?;
+    for entry in String::from_utf8_lossy(&listed).split('\0') {
+        let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
+        // The refs of the remote are not fetched: what would fetch has no business here.
+        if CONFIGURATION.iter().any(|wanted| key.starts_with(wanted)) && !key.ends_with(".fetch") {
+            git(place, &["config", "--add", key, value])?;
+        }
+    }
+    Ok(())
+}
+
+/// Versions are taken from tags.
+fn copy_tags(original: &Path, place: &Path) -> Result<()> {
+    let tags = git_text(original, &["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"])?;
+    if tags.is_empty() {
+        return Ok(());
+    }
+    // The header says nothing of being sorted or peeled: git finds both out by itself.
+    let packed = place.join(".git/packed-refs");
+    fs::write(&packed, format!("{tags}\n")).context(|| format!("{} cannot be written", packed.display()))
+}
+
+/// Submodules come from what the original has of them: nothing is fetched.
+fn export_submodules(original: &Path, place: &Path, above: &str, absent: &mut Vec<String>) -> Result<()> {
+    let listed = git(place, &["ls-files", "-z", "--stage"])?;
+    for entry in String::from_utf8_lossy(&listed).split('\0') {
+        let Some((head, path)) = entry.split_once('\t') else { continue };
+        let (Some("160000"), Some(commit)) = (head.split(' ').next(), head.split(' ').nth(1)) else {
+            continue;
+        };
+        let there = original.join(path);
+        if there.join(".git").symlink_metadata().is_err() {
+            absent.push(format!("{above}{path}"));
+            continue;
+        }
+        git(&there, &["cat-file", "-e", &format!("{commit}^{{commit}}")]).map_err(|_| {
+            Failure::new(format!("the submodule {above}{path} has not got its commit {commit}"))
+                .because(format!("git -C {} fetch brings it", there.display()))
+        })?;
+        export(&there, &place.join(path), commit, &format!("{above}{path}/"), absent)?;
+    }
+    Ok(())
+}

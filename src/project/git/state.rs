@@ -1,0 +1,87 @@
+//! The commit that is checked out, and how the work tree differs from it.
+
+use std::path::Path;
+
+use super::{WorkTree, git, git_text};
+use crate::error::Result;
+
+/// How a part of a work tree stands to its commit.
+///
+/// Only that part is looked at: in a repository of several projects, work on one does not make the
+/// others dirty.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The commit's id; `None` before the first commit.
+    pub commit: Option<String>,
+    /// When it was committed, in seconds since 1970.
+    pub time: Option<u64>,
+    /// Tracked files that differ from it, below the directory.
+    pub changed: Vec<String>,
+    /// Files and whole directories (with `/` at the end) that are neither tracked nor ignored.
+    pub untracked: Vec<String>,
+}
+
+impl WorkTree {
+    /// Compares the work tree with its commit.
+    pub fn state(&self) -> Result<State> {
+        let words = [
+            "--literal-pathspecs",
+            "status",
+            "--porcelain=v2",
+            "-z",
+            "--branch",
+            "--no-renames",
+            "--untracked-files=normal",
+            "--ignore-submodules=none",
+            "--",
+            &self.part,
+        ];
+        let answer = git(&self.directory, &words)?;
+        let mut state = State::default();
+        for entry in answer.split(|byte| *byte == 0) {
+            self.take(&mut state, &String::from_utf8_lossy(entry));
+        }
+        if let Some(commit) = &state.commit {
+            state.time = time_of(&self.directory, commit)?;
+        }
+        Ok(state)
+    }
+
+    /// One entry of git-status(1), "Porcelain Format Version 2".
+    fn take(&self, state: &mut State, entry: &str) {
+        let below = |path: &str| {
+            let inner = Path::new(path).strip_prefix(self.prefix()).unwrap_or(Path::new(path));
+            let end = if path.ends_with('/') { "/" } else { "" };
+            format!("{}{end}", inner.display())
+        };
+        let field = |count: usize| entry.splitn(count, ' ').last().unwrap_or_default();
+        match entry.split(' ').next() {
+            // "# branch.oid <commit> | (initial)"
+            Some("#") => {
+                let id = entry.strip_prefix("# branch.oid ").filter(|id| !id.starts_with('('));
+                state.commit = state.commit.take().or(id.map(str::to_owned));
+            }
+            // "1 <XY> <sub> <mH> <mI> <mW> <hH> <hI> <path>"
+            Some("1") if !is_only_untracked(entry) => state.changed.push(below(field(9))),
+            // "u <XY> <sub> <m1> <m2> <m3> <mW> <h1> <h2> <h3> <path>"
+            Some("u") => state.changed.push(below(field(11))),
+            Some("?") => state.untracked.push(below(field(2))),
+            _ => {}
+        }
+    }
+}
+
+/// Whether all that is new about a submodule is files that git does not track: "`S<c><m><u>` ... `<m>` is M
+/// if it has tracked changes; `<u>` is U if there are untracked changes".
+fn is_only_untracked(entry: &str) -> bool {
+    let mut fields = entry.split(' ').skip(1);
+    (fields.next(), fields.next()) == (Some(".M"), Some("S..U"))
+}
+
+/// When a commit was committed, in seconds since 1970.
+pub fn time_of(directory: &Path, commit: &str) -> Result<Option<u64>> {
+    let text = git_text(directory, &["cat-file", "commit", commit])?;
+    // "committer NAME <ADDRESS> SECONDS ZONE"
+    let line = text.lines().find(|line| line.starts_with("committer "));
+    Ok(line.and_then(|line| line.rsplit(' ').nth(1)?.parse().ok()))
+}

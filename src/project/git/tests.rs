@@ -1,0 +1,200 @@
+//! Against real repositories, made by the tests.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A repository, and the user who works in it.
+struct Repository(TempDir);
+
+impl Repository {
+    fn new() -> Repository {
+        let repository = Repository(tempfile::tempdir().unwrap());
+        repository.git(&["init", "--quiet"]);
+        repository
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().canonicalize().unwrap()
+    }
+
+    fn git(&self, words: &[&str]) -> String {
+        let mut command = command(self.0.path());
+        for (name, value) in [
+            ("GIT_AUTHOR_NAME", "A"),
+            ("GIT_AUTHOR_EMAIL", "a@example.org"),
+            ("GIT_COMMITTER_NAME", "A"),
+            ("GIT_COMMITTER_EMAIL", "a@example.org"),
+            ("GIT_COMMITTER_DATE", "1700000000 +0000"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ] {
+            command.env(name, value);
+        }
+        let output = command.args(["-c", "protocol.file.allow=always"]).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn commit(&self) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "-m", "x"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn tree(&self, inner: &str) -> WorkTree {
+        match WorkTree::find(&self.0.path().join(inner)).unwrap() {
+            Found::WorkTree(tree) => tree,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(&self, inner: &str) -> Vec<String> {
+        self.tree(inner).tracked().unwrap().files.into_iter().map(|file| file.path).collect()
+    }
+}
+
+#[test]
+fn what_is_in_no_repository_or_in_a_broken_one_is_none_of_gits() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(WorkTree::find(directory.path()), Ok(Found::Nothing)));
+    fs::create_dir(directory.path().join(".git")).unwrap();
+    assert!(matches!(WorkTree::find(directory.path()), Ok(Found::Nothing)));
+    fs::remove_dir(directory.path().join(".git")).unwrap();
+    fs::write(directory.path().join(".git"), "gitdir: /nowhere\n").unwrap();
+    let failure = WorkTree::find(directory.path()).unwrap_err();
+    assert!(failure.to_string().starts_with("git refuses to work in"), "{failure}");
+}
+
+#[test]
+fn tracked_files_are_listed_as_they_are_there() {
+    let repository = Repository::new();
+    for name in ["a.py", "deep/b.py", "gone.py", "dir/x", "odd \"name\"\n.py"] {
+        repository.write(name, "");
+    }
+    repository.write("run", "");
+    repository.git(&["add", "--all"]);
+    repository.git(&["update-index", "--chmod=+x", "run"]);
+    repository.write("untracked", "");
+    fs::remove_file(repository.path().join("gone.py")).unwrap();
+    // A link in place of a directory leads to what git does not know.
+    fs::remove_dir_all(repository.path().join("dir")).unwrap();
+    symlink("deep", repository.path().join("dir")).unwrap();
+    assert_eq!(repository.names("."), ["a.py", "deep/b.py", "odd \"name\"\n.py", "run"]);
+    assert_eq!(repository.names("deep"), ["b.py"]);
+    assert_eq!(repository.names("a.py"), ["a.py"]);
+    assert!(repository.names("untracked").is_empty());
+    let listed = repository.tree(".").tracked().unwrap().files;
+    assert_eq!(
+        listed.iter().filter(|file| file.executable).map(|file| &file.path).collect::<Vec<_>>(),
+        ["run"]
+    );
+}
+
+#[test]
+fn a_directory_below_an_ignored_one_is_ignored() {
+    let repository = Repository::new();
+    repository.write(".gitignore", "/out\n");
+    repository.write("out/site/a[b].py", "");
+    repository.write("site/a[b].py", "");
+    assert!(repository.tree("out/site").is_ignored().unwrap());
+    assert!(!repository.tree("site").is_ignored().unwrap());
+    repository.commit();
+    assert_eq!(repository.names("site/a[b].py"), ["a[b].py"], "a name is no pattern");
+}
+
+#[test]
+fn the_state_is_that_of_the_directory_and_not_of_the_repository() {
+    let repository = Repository::new();
+    repository.write("one/a.py", "");
+    repository.write("two/b.py", "");
+    assert_eq!(repository.tree(".").state().unwrap().commit, None);
+    let commit = repository.commit();
+    repository.write("two/b.py", "changed");
+    repository.write("two/new file", "");
+    repository.write("two/new/x", "");
+    let one = repository.tree("one").state().unwrap();
+    assert_eq!(one, State { commit: Some(commit), time: Some(1_700_000_000), ..State::default() });
+    let two = repository.tree("two").state().unwrap();
+    assert_eq!(
+        (two.changed, two.untracked),
+        (vec!["b.py".to_owned()], vec!["new file".to_owned(), "new/".to_owned()])
+    );
+    fs::remove_file(repository.path().join("one/a.py")).unwrap();
+    assert_eq!(repository.tree(".").state().unwrap().changed, ["one/a.py", "two/b.py"]);
+}
+
+#[test]
+fn a_commit_is_checked_out_beside_a_work_tree_that_stays_as_it_is() {
+    let repository = Repository::new();
+    repository.git(&["config", "filter.shout.smudge", "tr a-z A-Z"]);
+    repository.git(&["config", "filter.shout.clean", "tr A-Z a-z"]);
+    repository.write(".gitattributes", "*.txt filter=shout\n");
+    repository.write("x.txt", "loud");
+    repository.write("sub/a.py", "one");
+    let first = repository.commit();
+    repository.git(&["tag", "-a", "v1", "-m", "x"]);
+    repository.write("sub/a.py", "two");
+    repository.commit();
+    repository.write("sub/a.py", "three");
+    let before = (fs::read(repository.path().join(".git/index")).unwrap(), repository.git(&["for-each-ref"]));
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = repository.tree("sub");
+    let check_out = tree.check_out("v1", scratch.path()).unwrap();
+    assert_eq!((check_out.commit.as_str(), check_out.time), (first.as_str(), Some(1_700_000_000)));
+    let place = check_out.path(&repository.path().join("sub"), "v1").unwrap();
+    assert_eq!(place.file_name().unwrap(), "sub");
+    assert_eq!(fs::read_to_string(place.join("a.py")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(place.join("../x.txt")).unwrap(), "LOUD", "the repository's own filters");
+    assert_eq!(git_text(&place, &["describe", "--dirty"]).unwrap(), "v1");
+    let after = (fs::read(repository.path().join(".git/index")).unwrap(), repository.git(&["for-each-ref"]));
+    assert!(before == after && fs::read(repository.path().join("sub/a.py")).unwrap() == b"three");
+    assert!(!repository.path().join(".git/worktrees").exists());
+    for revision in ["v2", "--help", "v1:sub"] {
+        let failure = tree.check_out(revision, scratch.path()).unwrap_err();
+        assert!(failure.to_string().contains("there is no such commit"), "{failure}");
+    }
+}
+
+#[test]
+fn submodules_are_listed_and_checked_out_with_the_rest() {
+    let (library, repository) = (Repository::new(), Repository::new());
+    library.write("lib.py", "one");
+    library.commit();
+    repository.write("a.py", "");
+    repository.git(&["submodule", "--quiet", "add", library.path().to_str().unwrap(), "vendor/lib"]);
+    repository.commit();
+    assert_eq!(repository.names("."), [".gitmodules", "a.py", "vendor/lib/lib.py"]);
+    repository.write("vendor/lib/lib.py", "two");
+    repository.write("vendor/lib/new", "");
+    assert_eq!(repository.tree(".").state().unwrap().changed, ["vendor/lib"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let check_out = repository.tree(".").check_out("HEAD", scratch.path()).unwrap();
+    let place = check_out.path(&repository.path(), "HEAD").unwrap();
+    assert_eq!(fs::read_to_string(place.join("vendor/lib/lib.py")).unwrap(), "one");
+    // Untracked files of a submodule are not packed, so they change nothing.
+    repository.write("vendor/lib/lib.py", "one");
+    assert!(repository.tree(".").state().unwrap().changed.is_empty());
+    fs::remove_dir_all(repository.path().join("vendor/lib")).unwrap();
+    fs::create_dir(repository.path().join("vendor/lib")).unwrap();
+    assert_eq!(repository.tree(".").tracked().unwrap().absent_submodules, ["vendor/lib"]);
+}
+
+#[test]
+fn what_a_sparse_check_out_leaves_out_is_named() {
+    let repository = Repository::new();
+    repository.write("one/a.py", "");
+    repository.write("two/b.py", "");
+    repository.commit();
+    repository.git(&["sparse-checkout", "set", "one"]);
+    let listed = repository.tree(".").tracked().unwrap();
+    assert_eq!((listed.files.len(), listed.sparse), (1, vec!["two/b.py".to_owned()]));
+}

@@ -1,0 +1,224 @@
+//! Where sources are read from: where they lie, or from a check-out of another commit; and what git says of them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coil_bootstrap::format::manifest::Revision;
+use tempfile::TempDir;
+
+use super::git::{CheckOut, Found, Listed, State, WorkTree};
+use crate::error::{Context, Failure, Result};
+
+/// How many names a sentence lists before it counts the rest.
+const NAMED: usize = 3;
+
+/// The date of sources that have none: 1980-01-01, the first that a zip archive can hold.
+pub const SOURCE_DATE: u64 = 315_532_800;
+
+/// The value of SOURCE_DATE_EPOCH for what is built: the user's, else the commit's time, else a fixed one.
+pub fn source_date(commit: Option<u64>) -> OsString {
+    let stated = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty());
+    stated.unwrap_or_else(|| commit.unwrap_or(SOURCE_DATE).max(SOURCE_DATE).to_string().into())
+}
+
+/// What the user wants of git.
+#[derive(Debug, Default, Clone)]
+pub struct Wanted {
+    /// `--rev REV`: pack this commit and not what lies there.
+    pub revision: Option<String>,
+    /// `--require-clean`: refuse what differs from its commit.
+    pub clean: bool,
+    /// Where commits are checked out; the system's place for temporary files without it.
+    pub scratch: Option<PathBuf>,
+}
+
+/// Where a directory or a file is read, and what git says of it.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Where it is read.
+    pub path: PathBuf,
+    /// What git tracks there; `None` where git knows nothing of it.
+    pub tracked: Option<Listed>,
+    /// Files beside it that git neither tracks nor ignores.
+    pub untracked: Vec<String>,
+    /// When its commit was made, in seconds since 1970.
+    pub date: Option<u64>,
+}
+
+/// All sources of one pack.
+#[derive(Default)]
+pub struct Sources {
+    wanted: Wanted,
+    /// Commits that are checked out. They are there as long as these values.
+    pub check_outs: Vec<(CheckOut, Arc<TempDir>)>,
+    /// The first commit that was met; dirty if anything that was met is.
+    pub revision: Option<Revision>,
+    /// When that commit was made.
+    pub date: Option<u64>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// What may be wrong.
+    pub warnings: Vec<String>,
+}
+
+impl Sources {
+    /// No sources yet.
+    pub fn new(wanted: &Wanted) -> Sources {
+        Sources { wanted: wanted.clone(), ..Sources::default() }
+    }
+
+    /// Where `path`, a directory or a script, is to be read.
+    pub fn enter(&mut self, path: &Path) -> Result<Place> {
+        let plain = Place { path: path.to_owned(), ..Place::default() };
+        let tree = match WorkTree::find(path)? {
+            Found::WorkTree(tree) => tree,
+            Found::Nothing => return self.without_git(plain, "it is in no work tree of git"),
+            Found::NotInstalled => {
+                self.warnings.push(format!(
+                    "{} is in a work tree of git, and git is not installed: all its files are packed, tracked or not",
+                    path.display()
+                ));
+                return self.without_git(plain, "git is not installed");
+            }
+        };
+        if let Some(revision) = self.wanted.revision.clone() {
+            return self.enter_check_out(&tree, path, &revision);
+        }
+        let tracked = tree.tracked()?;
+        if tracked.is_empty() {
+            if path.is_dir() && !tree.is_ignored()? {
+                self.notes
+                    .push(format!("git tracks no file in {}, so all of them are packed", path.display()));
+            }
+            return self.without_git(plain, "git does not track it");
+        }
+        let mut state = tree.state()?;
+        state.changed.extend(tracked.sparse.iter().cloned());
+        self.remember(path, &state)?;
+        self.say_what_is_missing(path, &tracked);
+        Ok(Place { tracked: Some(tracked), untracked: state.untracked, date: state.time, ..plain })
+    }
+
+    /// Where a file that is only read, and packed by nobody, is to be read.
+    pub fn file(&mut self, path: &Path) -> Result<PathBuf> {
+        let Some(revision) = self.wanted.revision.clone() else { return Ok(path.to_owned()) };
+        match WorkTree::find(path)? {
+            Found::WorkTree(tree) if !tree.tracked()?.is_empty() => {
+                self.enter_check_out(&tree, path, &revision).map(|place| place.path)
+            }
+            _ => Ok(path.to_owned()),
+        }
+    }
+
+    /// Refuses untracked files beside a wheel that is built, where a clean tree is wanted: only the build
+    /// backend knows which files it packs.
+    pub fn check_untracked(&mut self, path: &Path, untracked: &[String]) -> Result<()> {
+        if untracked.is_empty() {
+            return Ok(());
+        }
+        let what = format!("{} has {} that git does not track", path.display(), counted(untracked));
+        if self.wanted.clean {
+            return Err(Failure::new(format!("{what}, and its build backend may pack them"))
+                .hint("commit them, remove them or have git ignore them"));
+        }
+        self.notes.push(format!("{what}; which of them are packed is up to its build backend"));
+        Ok(())
+    }
+
+    /// Refuses a wish for a commit where nothing came from one.
+    pub fn check_met(&self) -> Result<()> {
+        match &self.wanted.revision {
+            Some(revision) if self.check_outs.is_empty() => {
+                Err(Failure::new(format!("--rev {revision}: nothing that is packed comes from git"))
+                    .hint("name a directory or a script of a git work tree"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter_check_out(&mut self, tree: &WorkTree, path: &Path, revision: &str) -> Result<Place> {
+        let at = match self.check_outs.iter().position(|(known, _)| known.is_of(tree)) {
+            Some(at) => at,
+            None => {
+                let scratch = self.wanted.scratch.clone().unwrap_or_else(std::env::temp_dir);
+                let scratch = tempfile::Builder::new()
+                    .prefix("rev-")
+                    .tempdir_in(&scratch)
+                    .context(|| format!("{} cannot be written", scratch.display()))?;
+                let check_out = tree.check_out(revision, scratch.path())?;
+                self.check_outs.push((check_out, Arc::new(scratch)));
+                self.check_outs.len() - 1
+            }
+        };
+        let (check_out, _) = &self.check_outs[at];
+        let place = check_out.path(path, revision)?;
+        let tracked = match WorkTree::find(&place)? {
+            Found::WorkTree(tree) => tree.tracked()?,
+            _ => Listed::default(),
+        };
+        let state =
+            State { commit: Some(check_out.commit.clone()), time: check_out.time, ..State::default() };
+        self.remember(path, &state)?;
+        self.say_what_is_missing(path, &tracked);
+        Ok(Place { path: place, tracked: Some(tracked), untracked: Vec::new(), date: state.time })
+    }
+
+    fn without_git(&self, place: Place, why: &str) -> Result<Place> {
+        let option = match &self.wanted {
+            Wanted { clean: true, .. } => "--require-clean",
+            Wanted { revision: Some(_), .. } => "--rev",
+            _ => return Ok(place),
+        };
+        Err(Failure::new(format!(
+            "{option}: {} cannot be compared with a commit: {why}",
+            place.path.display()
+        )))
+    }
+
+    fn remember(&mut self, path: &Path, state: &State) -> Result<()> {
+        let dirty = !state.changed.is_empty();
+        if self.wanted.clean && (dirty || state.commit.is_none()) {
+            let what = match &state.commit {
+                Some(commit) => {
+                    format!("{} differs from commit {}", path.display(), &commit[..12.min(commit.len())])
+                }
+                None => format!("{} is in a repository without a commit", path.display()),
+            };
+            let names = if dirty { format!(": {}", counted(&state.changed)) } else { String::new() };
+            return Err(Failure::new(format!("{what}{names}"))
+                .hint("commit or stash the changes, or pack the commit itself with --rev HEAD"));
+        }
+        match (&mut self.revision, &state.commit) {
+            (Some(known), _) => known.dirty |= dirty,
+            (None, Some(commit)) => {
+                self.revision = Some(Revision { commit: commit.clone(), dirty });
+                self.date = state.time;
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn say_what_is_missing(&mut self, path: &Path, tracked: &Listed) {
+        let path = path.display();
+        let Listed { absent_submodules, sparse, .. } = tracked;
+        if !absent_submodules.is_empty() {
+            let names = absent_submodules.join(", ");
+            self.warnings.push(format!(
+                "{path}: submodules that are not checked out are left out: {names} (git submodule update --init)"
+            ));
+        }
+        if !sparse.is_empty() {
+            let names = counted(sparse);
+            self.warnings.push(format!("{path}: left out, as a sparse check-out has not got them: {names}"));
+        }
+    }
+}
+
+/// How many there are, and the first of them: `5 files (a, b, c, ...)`.
+pub fn counted(names: &[String]) -> String {
+    let files = if names.len() == 1 { "1 file".to_owned() } else { format!("{} files", names.len()) };
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    format!("{files} ({}{more})", names[..NAMED.min(names.len())].join(", "))
+}

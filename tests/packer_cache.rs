@@ -1,0 +1,225 @@
+//! Promise: packs at the same time share their cache and come to the same bytes; what a killed pack leaves is
+//! swept, never what a running one works on; `coil cache` shows what is there and removes what is not used.
+
+mod kit;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use kit::{Bench, Ran, WheelBuilder, scratch};
+
+fn project() -> Bench {
+    let wheel = |name: &str| {
+        let code = format!("names = frozenset({{'a', 'b', None, ...}})\nx = '{name}'\n");
+        (0..40).fold(WheelBuilder::new(name, "1.0"), |wheel, number| {
+            wheel.file(&format!("{name}/m{number}.py"), format!("{code}\ny = {number}\n"))
+        })
+    };
+    Bench::new()
+        .wheel(&wheel("one").requires("two").requires("three"))
+        .wheel(&wheel("two").requires("four"))
+        .wheel(&wheel("three"))
+        .wheel(&wheel("four"))
+        .file("src/main.py", "import one.m1, four.m2\nprint(four.m2.x)\n")
+}
+
+const WORDS: [&str; 6] = ["one", "--app", "src", "-e", "main.py", "--name=same"];
+
+fn start(bench: &Bench, cache: &Path, output: &str) -> Child {
+    let mut coil = bench.coil(&["pack"]);
+    bench.limit(&mut coil);
+    coil.args(WORDS).args(["-o", output]).env("COIL_CACHE", cache);
+    coil.stdin(std::process::Stdio::piped());
+    coil.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    coil.spawn().expect("coil can be started")
+}
+
+fn pack(bench: &Bench, cache: &Path, output: &str) -> Vec<u8> {
+    Ran::to_its_end(start(bench, cache, output), b"").succeeded();
+    fs::read(bench.path(output)).unwrap()
+}
+
+fn coil(bench: &Bench, cache: &Path, words: &[&str]) -> Ran {
+    let mut coil = bench.coil(words);
+    coil.env("COIL_CACHE", cache);
+    Ran::of(coil, b"").succeeded()
+}
+
+/// Every file that is under way: in `tmp`, or with a temporary name elsewhere.
+fn debris(cache: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![cache.join("pack")];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(".tmp") || directory.ends_with("pack/tmp") {
+                found.push(path);
+            } else if path.is_dir() {
+                pending.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn packs_at_the_same_time_with_an_empty_cache_make_the_same_bytes() {
+    let bench = project();
+    let alone = scratch();
+    let expected = pack(&bench, alone.path(), "alone");
+    for count in [2, 8] {
+        let cache = scratch();
+        let names: Vec<String> = (0..count).map(|number| format!("app-{count}-{number}")).collect();
+        let running: Vec<_> = names.iter().map(|name| start(&bench, cache.path(), name)).collect();
+        for (child, name) in running.into_iter().zip(&names) {
+            Ran::to_its_end(child, b"").succeeded();
+            assert!(fs::read(bench.path(name)).unwrap() == expected, "{name} differs");
+        }
+        assert_eq!(debris(cache.path()), Vec::<PathBuf>::new());
+        // What eight have made is what one would have.
+        let blobs = |cache: &Path| fs::read_dir(cache.join("pack/blobs")).unwrap().count();
+        assert_eq!(blobs(cache.path()), blobs(alone.path()));
+    }
+}
+
+#[test]
+fn a_killed_pack_leaves_nothing_that_stays() {
+    let bench = project();
+    let (cache, clean) = (scratch(), scratch());
+    let expected = pack(&bench, clean.path(), "expected");
+    let running = start(&bench, cache.path(), "running");
+    for point in 1..8 {
+        let mut child = start(&bench, cache.path(), "killed");
+        thread::sleep(Duration::from_millis(60 * point));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // The one beside them has lost nothing.
+    Ran::to_its_end(running, b"").succeeded();
+    assert!(fs::read(bench.path("running")).unwrap() == expected);
+    assert!(pack(&bench, cache.path(), "after") == expected);
+    assert_eq!(debris(cache.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_cache_is_shown_and_emptied_and_the_next_pack_is_the_same() {
+    let bench = project();
+    let cache = scratch();
+    let before = pack(&bench, cache.path(), "before");
+    assert_eq!(coil(&bench, cache.path(), &["cache", "dir"]).printed(), cache.path().to_str().unwrap());
+    let shown = coil(&bench, cache.path(), &["cache"]).printed();
+    for line in
+        ["layers                     6 ", "wheels                     4 ", "resolutions                1 "]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let kept = coil(&bench, cache.path(), &["cache", "prune"]).printed();
+    assert_eq!(kept, "nothing to remove: everything was used lately");
+
+    // A wheel that was used long ago goes, and comes back when it is needed.
+    let wheels: Vec<_> = fs::read_dir(cache.path().join("pack/wheels")).unwrap().flatten().collect();
+    let file = fs::read_dir(wheels[0].path()).unwrap().next().unwrap().unwrap().path();
+    let then = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for path in [&file, &wheels[0].path()] {
+        fs::File::open(path).unwrap().set_modified(then).unwrap();
+    }
+    let freed = coil(&bench, cache.path(), &["cache", "prune", "--older-than", "7d"]).printed();
+    assert!(freed.contains("wheels                     1 "), "{freed}");
+    assert!(!file.exists());
+    assert!(pack(&bench, cache.path(), "between") == before);
+    assert!(file.exists());
+
+    let freed = coil(&bench, cache.path(), &["cache", "prune", "--all"]).printed();
+    assert!(freed.contains("freed ") && freed.contains("layers                     6 "), "{freed}");
+    assert_eq!(fs::read_dir(cache.path().join("pack/blobs")).unwrap().count(), 0);
+    assert!(pack(&bench, cache.path(), "after") == before);
+}
+
+#[test]
+fn an_age_that_makes_no_sense_is_refused() {
+    let bench = Bench::new();
+    for age in ["7", "d", "", "-1d", "1y", "99999999999999999999w", "7\u{fc}"] {
+        let ran = Ran::of(bench.coil(&["cache", "prune", &format!("--older-than={age}")]), b"");
+        assert_eq!(ran.code(), Some(2), "{age:?}: {ran}");
+        assert!(ran.stderr.contains("such as 7d") || ran.stderr.contains("too long"), "{age:?}: {ran}");
+    }
+}
+
+#[test]
+fn clean_up_during_packs_disturbs_none() {
+    let bench = project();
+    let cache = scratch();
+    pack(&bench, cache.path(), "first");
+    let running: Vec<_> = (0..3).map(|n| start(&bench, cache.path(), &format!("app{n}"))).collect();
+    for _ in 0..3 {
+        coil(&bench, cache.path(), &["cache", "prune", "--all"]);
+    }
+    running.into_iter().for_each(|child| drop(Ran::to_its_end(child, b"").succeeded()));
+}
+
+/// Runs `coil` on a terminal and returns everything it wrote there.
+fn on_terminal(bench: &Bench, cache: &Path, words: &[&str], variables: &[(&str, &str)]) -> String {
+    let program = "import os, pty, sys\n\
+        out = open(sys.argv[1], 'wb')\n\
+        def read(fd):\n    data = os.read(fd, 65536)\n    out.write(data)\n    return data\n\
+        sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read, lambda fd: b'')))\n";
+    let coil = bench.coil(words);
+    let mut command = std::process::Command::new("python3");
+    let heard = bench.path("heard");
+    command.args(["-c", program]).arg(&heard).arg(coil.get_program()).args(coil.get_args());
+    command.current_dir(bench.root()).env_clear();
+    command.envs(coil.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("COIL_CACHE", cache).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command.envs(variables.iter().copied());
+    Ran::of(command, b"").succeeded();
+    String::from_utf8_lossy(&fs::read(heard).unwrap()).into_owned()
+}
+
+#[test]
+fn progress_is_for_terminals_and_colours_are_as_asked_for() {
+    let bench = project();
+    let words = ["pack", "one", "--app", "src", "-e", "main.py", "--no-index", "--find-links", "wheels"];
+    let fresh = |variables: &[(&str, &str)], more: &[&str]| {
+        let cache = scratch();
+        on_terminal(&bench, cache.path(), &[&words, more].concat(), variables)
+    };
+    let said = fresh(&[], &[]);
+    for part in ["CPython 3.", "compiling", "compressing", "packing wheels", "/4", "resolving"] {
+        assert!(said.contains(part), "{part}: {said:?}");
+    }
+    assert!(said.contains("\x1b[1m"), "{said:?}");
+    let plain = fresh(&[("NO_COLOR", "1")], &[]);
+    assert!(plain.contains("compiling") && !plain.contains("\x1b[1m") && !plain.contains("\x1b[36m"));
+    let dumb = fresh(&[("TERM", "dumb")], &[]);
+    assert!(!dumb.contains('\x1b') && !dumb.contains("compiling") && dumb.contains("packed "), "{dumb:?}");
+    assert_eq!(fresh(&[], &["--quiet"]), "");
+
+    // No terminal: lines, without colours unless they are forced.
+    let cache = scratch();
+    let failing = |variables: &[(&str, &str)], more: &[&str]| {
+        let mut coil = bench.coil(&[&["pack", "nothing/here.py"], more].concat());
+        coil.env("COIL_CACHE", cache.path()).envs(variables.iter().copied());
+        Ran::of(coil, b"").stderr
+    };
+    assert!(failing(&[], &[]).starts_with("error: "));
+    assert!(failing(&[("CLICOLOR_FORCE", "1")], &[]).starts_with("\x1b[1m\x1b[31merror:"));
+    assert!(failing(&[], &["--color", "always"]).starts_with("\x1b[1m\x1b[31merror:"));
+    assert!(failing(&[("CLICOLOR_FORCE", "1")], &["--color=never"]).starts_with("error: "));
+}
+
+#[test]
+fn run_says_nothing_where_there_is_no_terminal_and_leaves_nothing_on_one() {
+    let bench = Bench::new().file("main.py", "print('ran')\n");
+    let cache = scratch();
+    let mut coil = bench.coil(&["run", "main.py"]);
+    coil.env("COIL_CACHE", cache.path());
+    assert_eq!(Ran::of(coil, b"").printed(), "ran");
+    let said = on_terminal(&bench, scratch().path(), &["run", "main.py"], &[]);
+    assert!(said.contains("compiling") && said.ends_with("ran\r\n"), "{said:?}");
+    let quiet = on_terminal(&bench, scratch().path(), &["run", "-q", "main.py"], &[]);
+    assert!(!quiet.contains("compiling"), "{quiet:?}");
+}
