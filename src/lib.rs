@@ -19,6 +19,7 @@ pub mod project;
 pub mod report;
 pub mod resolve;
 pub mod runtime;
+pub mod spool;
 pub mod store;
 pub mod tree;
 pub mod wheel;

@@ -191,7 +191,8 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
     tree.iter().map(|(path, node)| Ok((path.clone(), digest(&node.content)?))).collect()
 }
 
-fn digest_of(content: &Content) -> io::Result<Digest> {
+/// The SHA-256 of a content, which need not fit into memory; of nothing for a link.
+pub fn digest_of(content: &Content) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     if let Some((_, mut reader)) = content.open()? {
         copy_into(&mut reader, &mut hasher)?;
