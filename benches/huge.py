@@ -161,7 +161,9 @@ class Wheel:
         """Adds a member: a text, or an iterable of blocks."""
         blocks = [content.encode()] if isinstance(content, str) else content
         digest, length = sha256(), 0
-        with self.zip.open(zipfile.ZipInfo(path), "w", force_zip64=not isinstance(content, str)) as member:
+        member = zipfile.ZipInfo(path)
+        member.compress_type = zipfile.ZIP_DEFLATED
+        with self.zip.open(member, "w", force_zip64=not isinstance(content, str)) as member:
             for block in blocks:
                 member.write(block)
                 digest.update(block)

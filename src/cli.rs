@@ -22,6 +22,8 @@ pub enum Command {
     Run(Run),
     /// Show what is inside a bundle.
     Inspect(Inspect),
+    /// Check every byte of a bundle, and whether packing again gives the same.
+    Verify(Verify),
 }
 
 /// `coil pack`
@@ -65,6 +67,28 @@ pub struct Inspect {
     pub lock: bool,
 }
 
+/// `coil verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Pack again, from what the bundle says it was made of, and name the first layer and entry that differ.
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Where the sources are, in the order they were packed in [default: the current directory].
+    #[arg(value_name = "PROJECT", requires = "rebuild")]
+    pub projects: Vec<String>,
+    /// The Python to pack again [default: one of the bundle's version].
+    #[arg(long, value_name = "PYTHON", requires = "rebuild")]
+    pub python: Option<String>,
+    /// Say nothing but warnings and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Where distributions come from that are not on this machine.
+    #[command(flatten)]
+    pub index: Index,
+}
+
 /// What is packed, and how: the same for every command that packs.
 #[derive(Debug, Args)]
 pub struct Project {
@@ -103,7 +127,7 @@ pub struct Project {
 }
 
 /// Where distributions come from. What is not said here is as configured for pip or uv.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Index options")]
 pub struct Index {
     /// The package index to use.

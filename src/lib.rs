@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod bytecode;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod elf;
 pub mod error;
 pub mod find_python;

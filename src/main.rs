@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Pack(pack) => commands::pack::run(&pack),
         Command::Run(run) => commands::run::run(&run),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
+        Command::Verify(verify) => commands::verify::run(&verify),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

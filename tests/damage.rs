@@ -152,6 +152,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             ..Environment::default()
         },
         lock: None,
+        recipe: None,
     }
 }
 

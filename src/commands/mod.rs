@@ -3,6 +3,7 @@
 pub mod inspect;
 pub mod pack;
 pub mod run;
+pub mod verify;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 mod app;
 mod commands;
+mod recipe;
 mod resolution;
 mod runtime;
 mod wheels;
@@ -9,13 +10,13 @@ mod wheels;
 use std::path::PathBuf;
 
 use coil_bootstrap::format::manifest::{
-    LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+    LAYER_MEDIA_TYPE, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
 };
 
 use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::Blob;
@@ -40,13 +41,24 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
+    pack_with(options, output, None, store, report)
+}
+
+/// The same with exactly the distributions of this lock, a `pylock.toml` that coil wrote: nothing is resolved.
+pub fn pack_with(
+    options: &cli::Project,
+    output: Option<PathBuf>,
+    lock: Option<&str>,
+    store: &Store,
+    report: &Report,
+) -> Result<Parts> {
     let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
     let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
     let runtime = runtime::layer(&packing)?;
     let python = &runtime.facts.python;
-    let resolved = resolution::resolve(&packing, &project, options)?;
+    let resolved = resolution::resolve(&packing, &project, options, lock)?;
     let installed = wheels::layers(&packing, python, &resolved.wheels)?;
     let chosen = commands::choose(&project, &installed, &runtime.listing)?;
     let app = app::layer(&packing, python, &project, &chosen)?;
@@ -77,9 +89,23 @@ pub fn pack(
         default: chosen.default,
         environment,
         lock: Some(resolved.lock),
+        recipe: Some(recipe::of(options)?),
     };
+    check(&manifest)?;
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
     Ok(Parts { manifest, blobs })
+}
+
+/// Refuses what no launcher would read: better now than at the first start.
+fn check(manifest: &Manifest) -> Result<()> {
+    let json = manifest.encode();
+    let links = manifest.environment.links.len();
+    if json.len() as u64 > MAX_SIZE {
+        let message = format!("the bundle would need {links} links, and a manifest has no room for as many");
+        return Err(Failure::new(message).hint("leave out distributions that share directories with many files"));
+    }
+    let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
+    Manifest::parse(&json, payload).map(drop).context(|| "this cannot be packed".into())
 }
 
 /// What the steps of one pack share.
@@ -108,20 +134,21 @@ impl Packing<'_> {
     }
 }
 
+/// `NAME=ENTRY`, split.
+fn split_command(text: &String) -> Result<(String, String)> {
+    let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
+    pair.ok_or_else(|| {
+        Failure::new(format!("--command {text:?} does not name an entry")).hint("write --command NAME=ENTRY")
+    })
+}
+
 fn words(options: &cli::Project, output: Option<PathBuf>) -> Result<Words> {
-    let split = |text: &String| {
-        let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
-        pair.ok_or_else(|| {
-            Failure::new(format!("--command {text:?} does not name an entry"))
-                .hint("write --command NAME=ENTRY")
-        })
-    };
     Ok(Words {
         projects: options.projects.clone(),
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
         entry: options.entry.clone(),
-        commands: options.commands.iter().map(split).collect::<Result<_>>()?,
+        commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::Packing;
 use crate::cli;
 use crate::error::{Context, Result};
+use crate::lock::Lock;
 use crate::project::Project;
 use crate::project::requires_python::check_requires_python;
 use crate::resolve::build::{Built, Workshop, build_wheel};
+use crate::resolve::again::fetch_locked;
 use crate::resolve::{Options, Request, Resolver, resolve as resolve_request};
 use crate::store::{Key, Store};
 
@@ -44,8 +46,14 @@ struct Remembered {
     lock: String,
 }
 
-/// Builds what has to be built, resolves what is needed, and puts all wheels into the store.
-pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Resolved> {
+/// Builds what has to be built, resolves what is needed, and puts all wheels into the store. With a lock,
+/// nothing is resolved: it says what is needed.
+pub fn resolve(
+    packing: &Packing,
+    project: &Project,
+    options: &cli::Project,
+    lock: Option<&str>,
+) -> Result<Resolved> {
     let Packing { interpreter, store, report, .. } = packing;
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
@@ -74,9 +82,23 @@ pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> 
         built,
         options: resolving.clone(),
     };
+    if let Some(lock) = lock {
+        wheels.extend(locked(packing, &request, lock, scratch.path())?);
+        return Ok(Resolved { wheels, lock: lock.to_owned() });
+    }
     let remembered = remembered(packing, &request, options.refresh, scratch.path())?;
     wheels.extend(remembered.wheels);
     Ok(Resolved { wheels, lock: remembered.lock })
+}
+
+/// The wheels of a lock that coil wrote: from the store, from among what the user names, else from where
+/// the lock says.
+fn locked(packing: &Packing, request: &Request, lock: &str, scratch: &Path) -> Result<Vec<KeptWheel>> {
+    let Packing { interpreter, store, report, .. } = packing;
+    report.doing("fetching");
+    let stored = |digest: &Digest, name: &str| Some(store.wheel(digest, name)).filter(|path| path.exists());
+    let wheels = fetch_locked(&Lock::from_toml(lock)?, request, interpreter, scratch, &stored)?;
+    wheels.iter().map(|wheel| keep(wheel, store)).collect()
 }
 
 /// The stored resolution of this request while it is fresh and its wheels are there, else a new one.

@@ -4,6 +4,7 @@
 //! indexes, proxies, certificates and credentials keep working; `pip` fetches and builds. Credentials
 //! stay in the scratch directory: none reaches the lock.
 
+pub mod again;
 pub mod build;
 mod build_environment;
 mod build_memory;

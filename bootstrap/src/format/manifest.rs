@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Damage;
 use super::digest::Digest;
 use super::path::TreePath;
+use super::recipe::Recipe;
 
 /// The version of the format that this code reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -51,6 +52,9 @@ pub struct Manifest {
     /// The exact set of distributions, as `pylock.toml` (PEP 751).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
+    /// How the bundle was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
 }
 
 /// Where a bundle runs (OCI image specification, "Platform").
@@ -204,6 +208,7 @@ impl Manifest {
         self.check_layers(payload_size)?;
         self.check_python()?;
         self.check_plan()?;
+        self.recipe.as_ref().map_or(Ok(()), Recipe::check)?;
         if let Some(default) = &self.default
             && !self.commands.contains_key(default)
         {
@@ -350,6 +355,7 @@ mod tests {
                 scripts: [(path("bin/hello"), source("venv/bin/hello"))].into(),
             },
             lock: None,
+            recipe: None,
         }
     }
 
