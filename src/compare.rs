@@ -88,31 +88,55 @@ fn first_in_layers(one: &Bundle, other: &Bundle) -> Result<Option<Difference>> {
 
 type Opened<'a> = coil_bootstrap::error::Result<Archive<'a>>;
 
-/// Both archives are sorted by path.
+/// The first entry that differs. What follows from other files (byte code, RECORD) counts only where those
+/// are the same.
 fn first_in_archives(one: Opened, other: Opened) -> Result<Option<String>> {
     let unreadable = || "a layer cannot be read".to_owned();
     let (mut one, mut other) = (one.context(unreadable)?, other.context(unreadable)?);
+    let mut derived = None;
+    // Both are sorted by path. The entries that were read and not compared yet:
+    let (mut here, mut there) = (one.entry().context(unreadable)?, other.entry().context(unreadable)?);
     loop {
-        let pair = (one.entry().context(unreadable)?, other.entry().context(unreadable)?);
-        let (here, there) = match pair {
-            (None, None) => return Ok(None),
-            (Some(here), None) => return Ok(Some(format!("{}: it is missing", here.path))),
-            (None, Some(there)) => return Ok(Some(format!("{}: it is extra", there.path))),
-            (Some(here), Some(there)) => (here, there),
+        let order = match (&here, &there) {
+            (None, None) => return Ok(derived),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(here), Some(there)) => here.path.cmp(&there.path),
         };
-        match here.path.cmp(&there.path) {
-            Ordering::Less => return Ok(Some(format!("{}: it is missing", here.path))),
-            Ordering::Greater => return Ok(Some(format!("{}: it is extra", there.path))),
-            Ordering::Equal => {}
+        let what = match (&here, &there, order) {
+            (Some(here), Some(there), Ordering::Equal) => in_entry(here, there, &mut one, &mut other)?,
+            (_, _, Ordering::Less) => Some("it is missing".to_owned()),
+            _ => Some("it is extra".to_owned()),
+        };
+        let entry = if order == Ordering::Greater { &there } else { &here };
+        if let (Some(what), Some(entry)) = (what, entry) {
+            let told = Some(format!("{}: {what}", entry.path));
+            if !is_derived(&entry.path) {
+                return Ok(told);
+            }
+            derived = derived.or(told);
         }
-        if let Some(what) = in_kind(&here, &there) {
-            return Ok(Some(format!("{}: {what}", here.path)));
+        if order != Ordering::Greater {
+            here = one.entry().context(unreadable)?;
         }
-        let at = first_differing_byte(&mut Content(&mut one), &mut Content(&mut other));
-        if let Some(at) = at.context(unreadable)? {
-            return Ok(Some(format!("{}: its content, from byte {at} on", here.path)));
+        if order != Ordering::Less {
+            there = other.entry().context(unreadable)?;
         }
     }
+}
+
+fn is_derived(path: &str) -> bool {
+    path.ends_with(".pyc") || path.ends_with("/__pycache__") || path.ends_with(".dist-info/RECORD")
+}
+
+/// In what two entries of one path, the last of their archives, differ.
+fn in_entry(here: &Entry, there: &Entry, one: &mut Archive, other: &mut Archive) -> Result<Option<String>> {
+    if let Some(what) = in_kind(here, there) {
+        return Ok(Some(what));
+    }
+    let at = first_differing_byte(&mut Content(one), &mut Content(other))
+        .context(|| format!("{} cannot be read", here.path))?;
+    Ok(at.map(|at| format!("its content, from byte {at} on")))
 }
 
 /// In what two entries of one path differ, but for their contents.

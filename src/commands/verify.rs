@@ -74,8 +74,13 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     let store = Store::open(&super::cache_directory()?)?;
     let scratch = tempfile::tempdir_in(store.work())
         .context(|| format!("cannot write to {}", store.work().display()))?;
-    let mut pack = Rebuild { options, manifest, store: &store, scratch: scratch.path() }.words(recipe, lock)?;
+    let rebuild =
+        Rebuild { options, manifest, store: &store, scratch: scratch.path(), lock: &Lock::from_toml(lock)? };
+    let mut pack = rebuild.words(recipe)?;
     pack.project.index = options.index.clone();
+    pack.project.index.find_links.extend(rebuild.known_wheels());
+    // A store of its own: a layer that was made before would prove nothing.
+    let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
     let parts = pack_with(&pack.project, None, Some(lock), &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
@@ -87,9 +92,7 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     let again = Bundle::open(&again).context(|| "what was packed again cannot be read".into())?;
     match first_difference(bundle, &again)? {
         None => Ok(()),
-        Some(difference) => {
-            Err(Failure::new(format!("{shown} packed again is not the same: {difference}")))
-        }
+        Some(difference) => Err(Failure::new(format!("{shown} packed again is not the same: {difference}"))),
     }
 }
 
@@ -99,11 +102,12 @@ struct Rebuild<'a> {
     manifest: &'a Manifest,
     store: &'a Store,
     scratch: &'a Path,
+    lock: &'a Lock,
 }
 
 impl Rebuild<'_> {
     /// The words that lead to the same bundle from here.
-    fn words(&self, recipe: &Recipe, lock: &str) -> Result<Pack> {
+    fn words(&self, recipe: &Recipe) -> Result<Pack> {
         let mut words: Vec<String> = ["coil", "pack"].map(str::to_owned).into();
         let mut word = |name: &str, value: &str| words.push(format!("--{name}={value}"));
         word("level", &recipe.level.to_string());
@@ -111,7 +115,6 @@ impl Rebuild<'_> {
         word("python", self.options.python.as_deref().unwrap_or(&self.manifest.python.version));
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
-        let lock = Lock::from_toml(lock)?;
         let mut projects = self.options.projects.iter();
         let mut inputs = Vec::new();
         for input in &recipe.inputs {
@@ -123,8 +126,8 @@ impl Rebuild<'_> {
                     std::fs::write(&file, "").context(|| format!("cannot write {}", file.display()))?;
                     word("requirement", &file.to_string_lossy());
                 }
-                InputKind::App => word("app", &self.place(input, projects.next(), &lock)),
-                _ => inputs.push(self.place(input, projects.next(), &lock) + &extras(input)),
+                InputKind::App => word("app", &self.place(input, projects.next())),
+                _ => inputs.push(self.place(input, projects.next()) + &extras(input)),
             }
         }
         if let Some(left) = projects.next() {
@@ -140,20 +143,29 @@ impl Rebuild<'_> {
     }
 
     /// Where an input is now: as the user says, else in the working directory. A wheel may still be known.
-    fn place(&self, input: &Input, said: Option<&String>, lock: &Lock) -> String {
+    fn place(&self, input: &Input, said: Option<&String>) -> String {
         let said = said.map(PathBuf::from);
         let named = match said {
             Some(said) if said.is_dir() => said.join(&input.name),
             Some(said) => said,
             None => Path::new(".").join(&input.name),
         };
-        let known = || {
-            let mut files = lock.packages.iter().flat_map(|package| package.archive.iter().chain(&package.wheels));
-            let file = files.find(|file| file.file_name().as_ref() == Some(&input.name))?;
-            Some(self.store.wheel(&file.hashes.sha256, &input.name)).filter(|path| path.exists())
-        };
+        let known = || self.wheels().find(|path| path.ends_with(&input.name));
         let path = if input.kind == InputKind::Wheel && !named.exists() { known() } else { None };
         path.unwrap_or(named).to_string_lossy().into_owned()
+    }
+
+    /// The wheels of the lock that are in the user's store, by their digests.
+    fn wheels(&self) -> impl Iterator<Item = PathBuf> {
+        let files =
+            self.lock.packages.iter().flat_map(|package| package.archive.iter().chain(&package.wheels));
+        let paths = files.filter_map(|file| Some(self.store.wheel(&file.hashes.sha256, &file.file_name()?)));
+        paths.filter(|path| path.exists())
+    }
+
+    /// Their directories: each is looked into, and every digest compared once more.
+    fn known_wheels(&self) -> impl Iterator<Item = String> {
+        self.wheels().filter_map(|path| Some(path.parent()?.to_str()?.to_owned()))
     }
 }
 

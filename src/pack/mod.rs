@@ -102,7 +102,9 @@ fn check(manifest: &Manifest) -> Result<()> {
     let links = manifest.environment.links.len();
     if json.len() as u64 > MAX_SIZE {
         let message = format!("the bundle would need {links} links, and a manifest has no room for as many");
-        return Err(Failure::new(message).hint("leave out distributions that share directories with many files"));
+        return Err(
+            Failure::new(message).hint("leave out distributions that share directories with many files")
+        );
     }
     let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
     Manifest::parse(&json, payload).map(drop).context(|| "this cannot be packed".into())

@@ -12,8 +12,8 @@ use crate::error::{Context, Result};
 use crate::lock::Lock;
 use crate::project::Project;
 use crate::project::requires_python::check_requires_python;
-use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::resolve::again::fetch_locked;
+use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::resolve::{Options, Request, Resolver, resolve as resolve_request};
 use crate::store::{Key, Store};
 

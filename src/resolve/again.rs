@@ -131,7 +131,9 @@ mod tests {
         let mut there = package("y");
         there.wheels = vec![Artifact::at("https://host/y-1-py3-none-any.whl", Digest::of(b"y"))];
         let pinned = pin(&there, &Request::default(), &|_, _| None).unwrap();
-        assert!(matches!(pinned.source, Source::File { address, .. } if address.starts_with("https://host/y")));
+        assert!(
+            matches!(pinned.source, Source::File { address, .. } if address.starts_with("https://host/y"))
+        );
         let mut lost = package("z");
         lost.directory = Some(crate::lock::Directory { path: "libs-z".into() });
         let failure = pin(&lost, &Request::default(), &|_, _| None).unwrap_err();
