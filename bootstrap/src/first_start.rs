@@ -21,7 +21,7 @@ use crate::unpack::unpack;
 pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let _umask = OpenUmask::new();
     let cache = choose_cache(bundle.manifest(), host)?;
-    let _lock = cache.lock();
+    let _lock = cache.lock(bundle.manifest().unpacked_size());
     let place = cache.environment(&bundle.digest());
     if !repair && environment::is_usable(&place) {
         // Somebody else was first while we waited.

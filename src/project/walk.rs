@@ -188,11 +188,12 @@ impl Walk<'_> {
         for (path, place) in &self.links {
             let Some(Node { content: Content::Symlink(target), .. }) = self.tree.get(place) else { continue };
             let Some(there) = place.follow(target) else { continue };
-            let below = format!("{there}/");
-            let packed = |name: &TreePath| {
-                *name == there || name.starts_with(&below) || there.starts_with(&format!("{name}/"))
-            };
-            if !self.tree.iter().any(|(name, _)| packed(name)) {
+            // It is there itself, or something below it, or a link above it.
+            let mut above = Some(there.clone());
+            let on_the_way = std::iter::from_fn(|| std::mem::replace(&mut above, above.as_ref()?.parent()));
+            let packed = self.tree.has_directory(&there)
+                || on_the_way.into_iter().any(|name| self.tree.get(&name).is_some());
+            if !packed {
                 let failure = Failure::new(format!(
                     "the link {} cannot be packed: what it leads to, {target}, is left out",
                     path.display()

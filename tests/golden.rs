@@ -1,0 +1,62 @@
+//! Promise: the same tree is the same layer, for ever: these digests are the names of layers on machines out
+//! there. They change with libzstd, with its parameters, with where frames are cut and with the tar writer;
+//! none of these may change unnoticed.
+
+use coil::layer;
+use coil::tree::{Content, Node, Tree};
+use coil_bootstrap::format::path::TreePath;
+
+/// Text that compresses like text, and noise that does not compress.
+fn text(seed: u32, length: usize) -> Vec<u8> {
+    let mut words = Vec::with_capacity(length + 16);
+    let mut state = seed;
+    while words.len() < length {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        words.extend(format!("{} ", (state >> 20) % 700).bytes());
+    }
+    words.truncate(length);
+    words
+}
+
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Several frames of small files, a file of several frames, links, programs, long and foreign names.
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    let mut add = |path: &str, content: Content, executable: bool| {
+        let node = Node { content, executable, origin: "test".into() };
+        tree.insert(TreePath::new(path).unwrap(), node).unwrap();
+    };
+    for number in 0..60 {
+        add(&format!("venv/lib/m{number}.py"), Content::bytes(text(number, 100_000)), number % 7 == 0);
+    }
+    add("venv/lib/long.bin", Content::bytes([text(1, 7_000_000), noise(2, 3_000_000)].concat()), false);
+    add("venv/lib/exact.bin", Content::bytes(noise(3, (4 << 20) - 512)), false);
+    add("venv/bin/tool", Content::Symlink("../lib/m0.py".into()), false);
+    add(&format!("venv/share/{}/{}", "d".repeat(200), "n".repeat(200)), Content::bytes(*b"x"), false);
+    add("venv/share/grüße", Content::bytes(*b""), true);
+    tree
+}
+
+#[test]
+fn the_bytes_of_a_layer_are_what_they_were_at_every_level() {
+    let made: Vec<String> = GOLDEN
+        .iter()
+        .map(|(level, _)| layer::write(&tree(), *level, &mut std::io::sink()).unwrap().digest.hex())
+        .collect();
+    let expected: Vec<&str> = GOLDEN.iter().map(|(_, digest)| *digest).collect();
+    assert_eq!(made, expected, "{}", layer::compressor());
+    let blob = layer::write(&tree(), 1, &mut std::io::sink()).unwrap();
+    assert_eq!(blob.diff_id.hex(), DIFF_ID);
+    assert_eq!(layer::compressor(), "libzstd 1.5.7");
+}
+
+const DIFF_ID: &str = "";
+const GOLDEN: [(i32, &str); 5] = [(1, ""), (3, ""), (9, ""), (15, ""), (22, "")];
