@@ -189,10 +189,8 @@ impl Walk<'_> {
             let Some(Node { content: Content::Symlink(target), .. }) = self.tree.get(place) else { continue };
             let Some(there) = place.follow(target) else { continue };
             // It is there itself, or something below it, or a link above it.
-            let mut above = Some(there.clone());
-            let on_the_way = std::iter::from_fn(|| std::mem::replace(&mut above, above.as_ref()?.parent()));
-            let packed = self.tree.has_directory(&there)
-                || on_the_way.into_iter().any(|name| self.tree.get(&name).is_some());
+            let mut above = std::iter::successors(Some(there.clone()), TreePath::parent);
+            let packed = self.tree.has_directory(&there) || above.any(|name| self.tree.get(&name).is_some());
             if !packed {
                 let failure = Failure::new(format!(
                     "the link {} cannot be packed: what it leads to, {target}, is left out",
