@@ -24,6 +24,11 @@ pub enum Command {
     Inspect(Inspect),
     /// Check every byte of a bundle, and whether packing again gives the same.
     Verify(Verify),
+    /// Put another runtime under an app: nothing else of the bundle changes.
+    Rebase(Rebase),
+    /// Make a runtime as a file of its own, or show what is in one.
+    #[command(subcommand)]
+    Runtime(Runtime),
 }
 
 /// `coil pack`
@@ -81,12 +86,74 @@ pub struct Verify {
     /// The Python to pack again [default: one of the bundle's version].
     #[arg(long, value_name = "PYTHON", requires = "rebuild")]
     pub python: Option<String>,
+    /// The runtime to pack again, from a file that `coil runtime build` made.
+    #[arg(long, value_name = "FILE", requires = "rebuild", conflicts_with = "python")]
+    pub runtime: Option<PathBuf>,
     /// Say nothing but warnings and errors.
     #[arg(short, long)]
     pub quiet: bool,
     /// Where distributions come from that are not on this machine.
     #[command(flatten)]
     pub index: Index,
+}
+
+/// `coil rebase`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("other").required(true))]
+pub struct Rebase {
+    /// The bundle that is there.
+    pub bundle: PathBuf,
+    /// The runtime to put under it, from a file that `coil runtime build` made, or that of a bundle.
+    #[arg(long, value_name = "FILE", group = "other")]
+    pub runtime: Option<PathBuf>,
+    /// The Python to harvest and put under it: an interpreter, a version such as 3.12, or a directory.
+    #[arg(long, value_name = "PYTHON", group = "other")]
+    pub python: Option<String>,
+    /// The bundle with the app to put onto this bundle's runtime.
+    #[arg(long, value_name = "BUNDLE", group = "other")]
+    pub app: Option<PathBuf>,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How hard to compress a runtime that is harvested, from 1 (fast) to 22 (small).
+    #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+}
+
+/// `coil runtime`
+#[derive(Debug, Subcommand)]
+pub enum Runtime {
+    /// Make a runtime of a Python: a file that many bundles can be packed with.
+    Build(RuntimeBuild),
+    /// Show what a runtime is, what it carries and where that came from.
+    Inspect(RuntimeInspect),
+}
+
+/// `coil runtime build`
+#[derive(Debug, Args)]
+pub struct RuntimeBuild {
+    /// An interpreter, a version such as 3.12, or a directory
+    /// [default: the active virtualenv's, else python3 on PATH].
+    #[arg(value_name = "PYTHON")]
+    pub python: Option<String>,
+    /// The file to write [default: cpython-VERSION.rt, in the current directory].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How hard to compress, from 1 (fast) to 22 (small).
+    #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+}
+
+/// `coil runtime inspect`
+#[derive(Debug, Args)]
+pub struct RuntimeInspect {
+    /// A runtime file, or a bundle.
+    pub file: PathBuf,
+    /// Print what is known of it, as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is packed, and how: the same for every command that packs.
@@ -114,6 +181,9 @@ pub struct Project {
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,
+    /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
+    #[arg(long, value_name = "FILE", conflicts_with = "python")]
+    pub runtime: Option<PathBuf>,
     /// How hard to compress, from 1 (fast) to 22 (small).
     #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
           value_parser = clap::value_parser!(i32).range(1..=22))]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -38,6 +39,21 @@ pub struct Blob {
     pub diff_id: Digest,
     /// The length of the uncompressed tar archive in bytes.
     pub unpacked_size: u64,
+}
+
+/// Where the blob of a layer lies: in a file of its own, or inside a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobPlace {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it the blob begins, in bytes.
+    pub offset: u64,
+}
+
+impl From<PathBuf> for BlobPlace {
+    fn from(file: PathBuf) -> Self {
+        BlobPlace { file, offset: 0 }
+    }
 }
 
 /// Writes `tree` to `sink` as a layer, compressed at `level` (1 to 22).

@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         Command::Run(run) => commands::run::run(&run),
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Verify(verify) => commands::verify::run(&verify),
+        Command::Rebase(rebase) => commands::rebase::run(&rebase),
+        Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

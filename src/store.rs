@@ -5,6 +5,7 @@
 //! ROOT/pack/made/HEX.json    what is known of something made, named by the digest of its inputs
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
+//! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
 //! ROOT/pack/work/            directories for the tools that resolve and build
 //! ```
 //!
@@ -13,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::digest::Digest;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
-use crate::layer::{self, Blob};
+use crate::layer::{self, Blob, BlobPlace};
 use crate::plan::Listing;
 use crate::tree::{Content, Tree};
 
@@ -67,7 +68,7 @@ impl Store {
     /// Opens the store below the cache directory `cache`, creating it where it is missing.
     pub fn open(cache: &Path) -> Result<Self> {
         let root = cache.join("pack");
-        for name in ["blobs", "made", "wheels", "bundles", "work"] {
+        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "work"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| {
                 Failure::new(format!("cannot create the cache {}", directory.display()))
@@ -86,6 +87,11 @@ impl Store {
     /// Where `coil run` keeps its bundles.
     pub fn bundles(&self) -> PathBuf {
         self.root.join("bundles")
+    }
+
+    /// A cache, as the launcher keeps one, for runtimes that are run here.
+    pub fn runtimes(&self) -> PathBuf {
+        self.root.join("runtimes")
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.
@@ -115,6 +121,23 @@ impl Store {
     /// Where the blob with this digest is.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.hex())
+    }
+
+    /// Copies a blob into the store, whose digest the caller has checked, and says where it is now.
+    pub fn keep_blob(&self, blob: &Blob, place: &BlobPlace) -> Result<BlobPlace> {
+        let path = self.blob(&blob.digest);
+        let keep = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(self.root.join("blobs"))?;
+            let mut from = File::open(&place.file)?;
+            from.seek(SeekFrom::Start(place.offset))?;
+            io::copy(&mut from.take(blob.size), file.as_file_mut())?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        if !self.has(blob) {
+            keep().context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(path.into())
     }
 
     /// What was stored under `key`.
@@ -193,25 +216,24 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
 
 /// The SHA-256 of a content, which need not fit into memory; of nothing for a link.
 pub fn digest_of(content: &Content) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    if let Some((_, mut reader)) = content.open()? {
-        copy_into(&mut reader, &mut hasher)?;
+    match content.open()? {
+        Some((_, mut reader)) => digest_of_reader(&mut reader),
+        None => Ok(Digest::of(b"")),
     }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
 }
 
 /// The SHA-256 of the file at `path`.
 pub fn digest_of_file(path: &Path) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    copy_into(&mut File::open(path)?, &mut hasher)?;
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    digest_of_reader(&mut File::open(path)?)
 }
 
-fn copy_into(reader: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
+/// The SHA-256 of all that is left in `reader`.
+pub fn digest_of_reader(reader: &mut dyn Read) -> io::Result<Digest> {
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
             Ok(count) => hasher.update(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

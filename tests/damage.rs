@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use coil::bundle::Launcher;
 use coil::launcher::LAUNCHER;
 use coil::layer::{self, Blob};
 use coil::tree::{Content, Node, Tree};
@@ -64,8 +65,8 @@ impl Fixture {
             bytes.resize(manifest.layers[index].size as usize, 0);
             fs::write(blob(index), bytes).unwrap();
         }
-        let blobs: Vec<_> = (0..self.layers.len()).map(blob).collect();
-        coil::bundle::write(&self.path(), LAUNCHER, manifest, &blobs).unwrap();
+        let blobs: Vec<_> = (0..self.layers.len()).map(|index| blob(index).into()).collect();
+        coil::bundle::write(&self.path(), &Launcher::ours().unwrap(), manifest, &blobs).unwrap();
     }
 
     /// Flips one bit of the file, does something with it, and flips it back.

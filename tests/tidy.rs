@@ -53,7 +53,7 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle"],
+        &["bundle", "rebase", "runtime_file"],
         &["layer", "plan", "store"],
         &["project", "resolve", "lock", "wheel", "runtime", "bytecode", "interpreter", "find_python", "elf"],
         &["tree", "error"],

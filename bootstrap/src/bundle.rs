@@ -69,10 +69,16 @@ impl Bundle {
         Ok(stamp::read(&bytes))
     }
 
+    /// Where in the file the blob of `layer` begins, in bytes.
+    pub fn layer_offset(&self, layer: &Layer) -> u64 {
+        self.payload.layers.start + layer.offset
+    }
+
     /// Fills `buffer` from the blob of `layer`, starting at `offset` in it.
     pub fn read_layer(&self, layer: &Layer, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let start = self.payload.layers.start + layer.offset + offset;
-        self.file.read_exact_at(buffer, start).map_err(Error::at("read", &self.path))
+        self.file
+            .read_exact_at(buffer, self.layer_offset(layer) + offset)
+            .map_err(Error::at("read", &self.path))
     }
 
     /// The frames of `layer`.

@@ -2,7 +2,9 @@
 
 pub mod inspect;
 pub mod pack;
+pub mod rebase;
 pub mod run;
+pub mod runtime;
 pub mod verify;
 
 use std::path::PathBuf;

@@ -6,10 +6,9 @@ use std::time::Instant;
 use coil_bootstrap::format::manifest::LayerKind;
 
 use super::inspect::size;
-use crate::bundle;
+use crate::bundle::{self, Launcher};
 use crate::cli::Pack;
 use crate::error::Result;
-use crate::launcher::LAUNCHER;
 use crate::pack::{Parts, default_output, pack};
 use crate::report::{Loudness, Report};
 use crate::store::Store;
@@ -23,7 +22,7 @@ pub fn run(options: &Pack) -> Result<()> {
     let parts = pack(&options.project, options.output.clone(), &store, &report)?;
     let output = options.output.clone().unwrap_or_else(|| default_output(&parts.manifest));
     bundle::check_output(&output)?;
-    bundle::write(&output, LAUNCHER, &parts.manifest, &parts.blobs)?;
+    bundle::write(&output, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     report.done(&summary(&output, &parts, start));
     Ok(())
 }

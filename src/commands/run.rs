@@ -6,10 +6,9 @@ use std::process::Command;
 
 use coil_bootstrap::format::digest::Digest;
 
-use crate::bundle;
+use crate::bundle::{self, Launcher};
 use crate::cli::Run;
 use crate::error::{Context, Failure, Result};
-use crate::launcher::LAUNCHER;
 use crate::pack::{default_output, pack};
 use crate::report::{Loudness, Report};
 use crate::store::Store;
@@ -23,7 +22,7 @@ pub fn run(options: &Run) -> Result<()> {
     fs::create_dir_all(&directory).context(|| format!("cannot create {}", directory.display()))?;
     let path = directory.join(default_output(&parts.manifest));
     if !path.exists() {
-        bundle::write(&path, LAUNCHER, &parts.manifest, &parts.blobs)?;
+        bundle::write(&path, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     }
     let error = Command::new(&path).args(&options.args).exec();
     Err(Failure::new(format!("cannot start {}", path.display())).because(error))

@@ -106,13 +106,17 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    /// The words that lead to the same bundle from here.
+    /// The words that lead to the same bundle from here. The sources are taken as they lie there now; a commit
+    /// that the manifest names would be one more word.
     fn words(&self, recipe: &Recipe) -> Result<Pack> {
         let mut words: Vec<String> = ["coil", "pack"].map(str::to_owned).into();
         let mut word = |name: &str, value: &str| words.push(format!("--{name}={value}"));
         word("level", &recipe.level.to_string());
         word("name", &self.manifest.name);
-        word("python", self.options.python.as_deref().unwrap_or(&self.manifest.python.version));
+        match &self.options.runtime {
+            Some(file) => word("runtime", &file.to_string_lossy()),
+            None => word("python", self.options.python.as_deref().unwrap_or(&self.manifest.python.version)),
+        }
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
         let mut projects = self.options.projects.iter();

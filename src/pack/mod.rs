@@ -2,12 +2,13 @@
 
 mod app;
 mod commands;
+mod packed_runtime;
 mod recipe;
 mod resolution;
 mod runtime;
 mod wheels;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coil_bootstrap::format::manifest::{
     LAYER_MEDIA_TYPE, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
@@ -19,19 +20,20 @@ use crate::cli;
 use crate::error::{Context, Failure, Result};
 use crate::find_python;
 use crate::interpreter::Interpreter;
-use crate::layer::Blob;
+use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
 use crate::plan::{Listing, plan};
 use crate::project::{Project, Words};
 use crate::report::Report;
-use crate::store::{Key, Store};
+use crate::runtime_file::Runtime;
+use crate::store::{Key, Store, StoredLayer};
 
 /// Everything a bundle is made of.
 pub struct Parts {
     /// What goes into the section `.coil.manifest`.
     pub manifest: Manifest,
-    /// The files of the manifest's layers, in its order.
-    pub blobs: Vec<PathBuf>,
+    /// The blobs of the manifest's layers, in its order.
+    pub blobs: Vec<BlobPlace>,
 }
 
 /// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
@@ -54,9 +56,9 @@ pub fn pack_with(
 ) -> Result<Parts> {
     let project = Project::read(&words(options, output)?)?;
     project.notes.iter().for_each(|note| report.note(note));
-    let interpreter = find_python::find(options.python.as_deref().or(project.python.as_deref()))?;
+    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
+    let (interpreter, runtime) = asked.or(project.python.as_deref()).runtime(options.level, store, report)?;
     let packing = Packing { interpreter: &interpreter, level: options.level, store, report };
-    let runtime = runtime::layer(&packing)?;
     let python = &runtime.facts.python;
     let resolved = resolution::resolve(&packing, &project, options, lock)?;
     let installed = wheels::layers(&packing, python, &resolved.wheels)?;
@@ -92,7 +94,7 @@ pub fn pack_with(
         recipe: Some(recipe::of(options)?),
     };
     check(&manifest)?;
-    let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest)).collect();
+    let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
     Ok(Parts { manifest, blobs })
 }
 
@@ -108,6 +110,53 @@ fn check(manifest: &Manifest) -> Result<()> {
     }
     let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
     Manifest::parse(&json, payload).map(drop).context(|| "this cannot be packed".into())
+}
+
+/// The runtime that the user asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// A file that holds one.
+    pub runtime: Option<&'a Path>,
+    /// An interpreter to harvest, as `--python` takes it.
+    pub python: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// The same, or this interpreter where the user says nothing.
+    fn or(self, python: Option<&'a str>) -> Self {
+        if self.runtime.is_some() { self } else { Asked { python: self.python.or(python), ..self } }
+    }
+
+    /// The runtime's layer in the store, and the interpreter that it is of.
+    fn runtime(
+        self,
+        level: i32,
+        store: &Store,
+        report: &Report,
+    ) -> Result<(Interpreter, StoredLayer<runtime::Facts>)> {
+        if let Some(path) = self.runtime {
+            return packed_runtime::open(path, store, report);
+        }
+        let interpreter = find_python::find(self.python)?;
+        let packing = Packing { interpreter: &interpreter, level, store, report };
+        let layer = runtime::layer(&packing)?;
+        Ok((interpreter, layer))
+    }
+
+    /// The runtime by itself, and where its layer lies.
+    pub fn alone(self, level: i32, store: &Store, report: &Report) -> Result<(Runtime, BlobPlace)> {
+        if let Some(path) = self.runtime {
+            return Runtime::open(path);
+        }
+        let (interpreter, layer) = self.runtime(level, store, report)?;
+        let mut layers = Layers::default();
+        let version = layer.facts.python.version.clone();
+        let place = store.blob(&layer.blob.digest).into();
+        layers.add(LayerKind::Runtime, ("cpython", Some(&version)), layer.blob, layer.listing);
+        let runtime::Facts { python, left_out, carried, openssl } = layer.facts;
+        let runtime = Runtime::new(platform(&interpreter)?, python, layers.layers.remove(0));
+        Ok((Runtime { openssl, carried, left_out, ..runtime }, place))
+    }
 }
 
 /// What the steps of one pack share.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Packing;
 use crate::error::{Context, Result};
 use crate::interpreter::Interpreter;
-use crate::runtime::harvest;
+use crate::runtime::{Carried, harvest};
 use crate::store::{Key, Made, StoredLayer};
 
 /// What is known of a runtime beside its files.
@@ -20,6 +20,10 @@ pub struct Facts {
     pub python: Python,
     /// What was left out and why.
     pub left_out: Vec<String>,
+    /// The shared libraries that came along.
+    pub carried: Vec<Carried>,
+    /// Its OpenSSL, in OpenSSL's own words.
+    pub openssl: Option<String>,
 }
 
 /// The layer of the runtime harvested from the interpreter.
@@ -45,7 +49,12 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
             origin,
             scripts: Vec::new(),
             reaching: Vec::new(),
-            facts: Facts { python: harvest.python, left_out },
+            facts: Facts {
+                python: harvest.python,
+                left_out,
+                carried: harvest.carried,
+                openssl: harvest.openssl,
+            },
         })
     })?;
     layer.facts.left_out.iter().for_each(|what| report.detail(what));

@@ -14,6 +14,7 @@
 
 mod glibc;
 mod libraries;
+mod origin;
 mod stdlib;
 mod sysconfig;
 mod system;
@@ -31,6 +32,8 @@ use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::tree::{Content, Node, Tree};
 use libraries::{Libraries, Scope};
+pub use origin::Carried;
+use origin::carried;
 use stdlib::{Part, Stdlib};
 use system::System;
 
@@ -47,6 +50,10 @@ pub struct Harvest {
     pub notes: Vec<String>,
     /// What no runtime has, by intent, a sentence each.
     pub left_out: Vec<String>,
+    /// The shared libraries that came along.
+    pub carried: Vec<Carried>,
+    /// Its OpenSSL, in OpenSSL's own words.
+    pub openssl: Option<String>,
 }
 
 /// Harvests the installation that `interpreter` belongs to.
@@ -69,6 +76,8 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
         tree: Tree::new(),
         notes: Vec::new(),
         left_out: Vec::new(),
+        carried: Vec::new(),
+        openssl: None,
     };
     let scope = Scope::of(executable, &view);
     harvester.add_base_libraries(&scope, &view)?;
@@ -76,8 +85,8 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
     harvester.add_libraries()?;
     let prepared = harvester.add_interpreter(bytes)?;
     let python = harvester.facts(&prepared)?;
-    let Harvester { tree, notes, left_out, .. } = harvester;
-    Ok(Harvest { tree, python, notes, left_out })
+    let Harvester { tree, notes, left_out, carried, openssl, .. } = harvester;
+    Ok(Harvest { tree, python, notes, left_out, carried, openssl })
 }
 
 struct Harvester<'a> {
@@ -88,6 +97,8 @@ struct Harvester<'a> {
     tree: Tree,
     notes: Vec<String>,
     left_out: Vec<String>,
+    carried: Vec<Carried>,
+    openssl: Option<String>,
 }
 
 impl Harvester<'_> {
@@ -164,16 +175,21 @@ impl Harvester<'_> {
             self.notes.push(format!("{module} is left out: it needs {missing}"));
             return Ok(());
         }
+        // Where it is linked into the modules themselves.
+        self.openssl = self.openssl.take().or_else(|| origin::openssl(&bytes));
         let content = Content::bytes(contained(&part.path, bytes)?);
         self.insert(path, content, false, &self.origin.clone())
     }
 
     /// Every library that was found to be needed, each once, under the name it is asked for.
     fn add_libraries(&mut self) -> Result<()> {
-        for (name, source) in self.libraries.found() {
+        let found = self.libraries.found();
+        self.carried = carried(&found, &self.interpreter.base_prefix);
+        for (name, source) in found {
             let directory = glibc::place(&name, self.machine).unwrap_or(SEARCH_PATH[0]);
             let path = tree_path(format!("{directory}/{name}"))?;
             let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
+            self.openssl = self.openssl.take().or_else(|| origin::openssl(&bytes));
             let content = Content::bytes(contained(&source, bytes)?);
             // The kernel executes the loader; all others are only mapped.
             self.insert(path, content, name == self.machine.loader, &source.display().to_string().into())?;

@@ -1,0 +1,63 @@
+//! `coil rebase`: another runtime under the same app, or another app on the same runtime.
+
+use std::path::Path;
+
+use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::format::manifest::Manifest;
+
+use super::inspect::size;
+use crate::bundle::{self, Launcher};
+use crate::cli::Rebase;
+use crate::error::{Failure, Result};
+use crate::layer::BlobPlace;
+use crate::pack::Asked;
+use crate::rebase::with_runtime;
+use crate::report::{Loudness, Report};
+use crate::runtime_file::Runtime;
+use crate::store::Store;
+
+/// Writes the new bundle and says what of it is new.
+pub fn run(options: &Rebase) -> Result<()> {
+    let report = Report::new(Loudness::Normal);
+    bundle::check_output(&options.output)?;
+    let (app, (runtime, place)) = match &options.app {
+        Some(app) => (app, Runtime::open(&options.bundle)?),
+        None => {
+            let store = Store::open(&super::cache_directory()?)?;
+            let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
+            (&options.bundle, asked.alone(options.level, &store, &report)?)
+        }
+    };
+    let app_bundle = open(app)?;
+    let old = app_bundle.manifest();
+    let rebased = with_runtime(old, &runtime)?;
+    let blobs = blobs(&app_bundle, app, place);
+    bundle::write(&options.output, &Launcher::of(app)?, &rebased, &blobs)?;
+    report.done(&summary(&options.output, old, &rebased));
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Bundle> {
+    Bundle::open(path)
+        .map_err(|error| Failure::new(error.to_string()).hint("`coil pack` makes bundles; is this file one?"))
+}
+
+fn blobs(bundle: &Bundle, path: &Path, runtime: BlobPlace) -> Vec<BlobPlace> {
+    let others = bundle.manifest().layers.iter().skip(1);
+    let place = |layer| BlobPlace { file: path.to_owned(), offset: bundle.layer_offset(layer) };
+    std::iter::once(runtime).chain(others.map(place)).collect()
+}
+
+fn summary(output: &Path, old: &Manifest, new: &Manifest) -> String {
+    let (before, after) = (&old.python.version, &new.python.version);
+    let runtime = &new.layers[0];
+    match old.layers[0].digest == runtime.digest {
+        true => format!("{} has the same runtime as before: CPython {after}", output.display()),
+        false => format!(
+            "rebased {}: CPython {after} instead of {before}; its layer of {} is new, {} layers are as they were",
+            output.display(),
+            size(runtime.size),
+            new.layers.len() - 1,
+        ),
+    }
+}

@@ -1,0 +1,116 @@
+//! A runtime that was made before: from its file into the store, and unpacked, so that wheels can be
+//! resolved and compiled with the very interpreter that will run them.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::cache::Candidate;
+use coil_bootstrap::environment;
+use coil_bootstrap::first_start;
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::{Environment, Manifest, SCHEMA};
+use coil_bootstrap::format::tar::{Entry, Kind, padding};
+use coil_bootstrap::host::Host;
+
+use super::runtime::Facts;
+use crate::bundle::{self, Launcher};
+use crate::error::{Context, Failure, Result};
+use crate::interpreter::Interpreter;
+use crate::layer::{Blob, BlobPlace};
+use crate::plan::Listing;
+use crate::report::Report;
+use crate::runtime_file::Runtime;
+use crate::store::{Key, Store, StoredLayer, digest_of_reader};
+
+/// The runtime in the file at `path` (a runtime file or a bundle), and the interpreter in it.
+pub fn open(path: &Path, store: &Store, report: &Report) -> Result<(Interpreter, StoredLayer<Facts>)> {
+    let (runtime, place) = Runtime::open(path)?;
+    let blob = blob_of(&runtime);
+    let kept = store.keep_blob(&blob, &place)?;
+    let key = Key::new("packed runtime", &[blob.digest.as_bytes()]);
+    let listing = match store.get::<Listing>(key) {
+        Some(listing) => listing,
+        None => {
+            report.doing(&format!("reading {}", path.display()));
+            let listing = listing(&runtime, &kept).context(|| format!("{} is damaged", path.display()))?;
+            store.put(key, &listing)?;
+            listing
+        }
+    };
+    let interpreter = interpreter(&runtime, kept, store)?;
+    let facts = Facts {
+        python: runtime.python,
+        left_out: runtime.left_out,
+        carried: runtime.carried,
+        openssl: runtime.openssl,
+    };
+    Ok((interpreter, StoredLayer { blob, listing, facts }))
+}
+
+/// The layer of a runtime as a blob.
+pub fn blob_of(runtime: &Runtime) -> Blob {
+    let layer = &runtime.layer;
+    Blob {
+        digest: layer.digest,
+        size: layer.size,
+        diff_id: layer.diff_id,
+        unpacked_size: layer.unpacked_size,
+    }
+}
+
+/// Every file and link of the layer.
+fn listing(runtime: &Runtime, place: &BlobPlace) -> io::Result<Listing> {
+    let mut file = File::open(&place.file)?;
+    file.seek(SeekFrom::Start(place.offset))?;
+    let mut archive = zstd::Decoder::new(file.take(runtime.layer.size))?;
+    let origin = format!("CPython {}", runtime.python.version);
+    let mut listing = Listing { origin, ..Listing::default() };
+    while let Some(Entry { path, kind }) = Entry::read(&mut archive)? {
+        match kind {
+            Kind::Directory => {}
+            Kind::Symlink(target) => {
+                listing.files.insert(path, Digest::of(format!("link to {target}").as_bytes()));
+            }
+            Kind::File { size, .. } => {
+                listing.files.insert(path, digest_of_reader(&mut (&mut archive).take(size))?);
+                archive.read_exact(&mut vec![0; padding(size)])?;
+            }
+        }
+    }
+    Ok(listing)
+}
+
+/// The interpreter, unpacked by the launcher's own code as it will be on the machine that runs the app.
+fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Interpreter> {
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name: "python".into(),
+        version: None,
+        platform: runtime.platform.clone(),
+        python: runtime.python.clone(),
+        layers: vec![runtime.layer.clone()],
+        commands: Default::default(),
+        default: None,
+        environment: Environment::default(),
+        lock: None,
+    };
+    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let directory = candidate.environment(&Digest::of(&manifest.encode()));
+    let directory = directory.canonicalize().unwrap_or(directory);
+    if !environment::is_usable(&directory) {
+        let scratch = tempfile::tempdir_in(store.work())
+            .context(|| format!("cannot write to {}", store.work().display()))?;
+        let path = scratch.path().join("python");
+        bundle::write(&path, &Launcher::ours()?, &manifest, &[place])?;
+        let opened = Bundle::open(&path).map_err(unusable)?;
+        let host = Host { candidates: vec![candidate], ..Host::observe() };
+        first_start::prepare(&opened, &host, false).map_err(unusable)?;
+    }
+    Interpreter::probe(&directory.join("bin/python"))
+}
+
+fn unusable(error: coil_bootstrap::error::Error) -> Failure {
+    Failure::new("the runtime cannot be unpacked").because(error.to_string())
+}

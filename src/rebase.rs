@@ -1,0 +1,173 @@
+//! Another runtime under the same app: the manifest of a bundle whose first layer was exchanged.
+//!
+//! Everything else of the bundle stays as it is, byte for byte: the wheels' byte code is valid for every
+//! CPython of the same X.Y, their extension modules for the same ABI. That this is so is checked here.
+
+use coil_bootstrap::format::manifest::{Layer, Manifest, Python};
+
+use crate::bundle::align;
+use crate::error::{Failure, Result};
+use crate::runtime_file::Runtime;
+
+/// The manifest of `bundle` with `runtime` in place of its own.
+///
+/// Fails, naming what does not agree, where the app could not run on it.
+pub fn with_runtime(bundle: &Manifest, runtime: &Runtime) -> Result<Manifest> {
+    let (old, new) = (&bundle.python, &runtime.python);
+    let architectures = (&bundle.platform.architecture, &runtime.platform.architecture);
+    let facts = [
+        ("is for", architectures.0, architectures.1),
+        ("needs the implementation", &old.implementation, &new.implementation),
+        ("needs Python", &series(old), &series(new)),
+        ("needs the ABI", &old.abi, &new.abi),
+        ("has byte code with the magic number", &old.magic, &new.magic),
+        ("has modules in", &old.site_packages.to_string(), &new.site_packages.to_string()),
+    ];
+    for (what, wanted, there) in facts {
+        if wanted != there {
+            let message =
+                format!("{} cannot run on this runtime: it {what} {wanted}, not {there}", bundle.name);
+            return Err(Failure::new(message).hint(format!(
+                "take a runtime of CPython {}, or pack the project again with the new one",
+                series(old)
+            )));
+        }
+    }
+    check_libc(bundle, new)?;
+    let mut rebased = bundle.clone();
+    rebased.python = new.clone();
+    let own = Layer { offset: 0, ..runtime.layer.clone() };
+    let mut end = 0;
+    for (index, layer) in rebased.layers.iter_mut().enumerate() {
+        if index == 0 {
+            *layer = own.clone();
+        }
+        layer.offset = align(end);
+        end = layer.offset + layer.size;
+    }
+    Ok(rebased)
+}
+
+/// Extension modules may need symbols of the libc that was there when they were chosen; an older one may
+/// not have them.
+fn check_libc(bundle: &Manifest, new: &Python) -> Result<()> {
+    let version = |libc: &str| -> Option<Vec<u32>> {
+        libc.strip_prefix("glibc-")?.split('.').map(|number| number.parse().ok()).collect()
+    };
+    match (version(&bundle.python.libc), version(&new.libc)) {
+        (Some(old), Some(new)) if new >= old => Ok(()),
+        _ => {
+            let message = format!(
+                "{} cannot run on this runtime: it was packed with {}, and the runtime carries the older {}",
+                bundle.name, bundle.python.libc, new.libc
+            );
+            Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
+        }
+    }
+}
+
+/// `3.12`
+fn series(python: &Python) -> String {
+    python.version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use coil_bootstrap::format::digest::Digest;
+    use coil_bootstrap::format::manifest::{
+        Environment, LAYER_MEDIA_TYPE, LayerKind, Platform, SCHEMA, Slot,
+    };
+    use coil_bootstrap::format::path::TreePath;
+
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    fn layer(kind: LayerKind, size: u64, offset: u64) -> Layer {
+        Layer {
+            kind,
+            name: "x".into(),
+            version: None,
+            media_type: LAYER_MEDIA_TYPE.into(),
+            digest: Digest::of(&size.to_le_bytes()),
+            size,
+            diff_id: Digest::of(b"tar"),
+            unpacked_size: 1000,
+            offset,
+        }
+    }
+
+    fn runtime() -> Runtime {
+        let python = Python {
+            implementation: "cpython".into(),
+            version: "3.12.1".into(),
+            abi: "cp312".into(),
+            magic: "cb0d0d0a".into(),
+            libc: "glibc-2.36".into(),
+            executable: path("python/bin/python3.12"),
+            loader: path("python/libc/ld-linux-x86-64.so.2"),
+            search_path: vec![path("python/lib")],
+            loader_slot: Slot { offset: 64, size: 4096 },
+            search_path_slot: Slot { offset: 8192, size: 4096 },
+            site_packages: path("lib/python3.12/site-packages"),
+        };
+        let platform = Platform { os: "linux".into(), architecture: "amd64".into() };
+        Runtime::new(platform, python, layer(LayerKind::Runtime, 5000, 0))
+    }
+
+    fn bundle() -> Manifest {
+        let Runtime { platform, python, layer: first, .. } = runtime();
+        Manifest {
+            schema: SCHEMA,
+            name: "app".into(),
+            version: None,
+            platform,
+            python,
+            layers: vec![first, layer(LayerKind::App, 100, 8192)],
+            commands: BTreeMap::new(),
+            default: None,
+            environment: Environment::default(),
+            lock: None,
+        }
+    }
+
+    #[test]
+    fn a_longer_runtime_moves_the_other_layers_and_changes_nothing_else_of_them() {
+        let mut new = runtime();
+        new.layer.size = 9000;
+        new.python.version = "3.12.9".into();
+        let rebased = with_runtime(&bundle(), &new).unwrap();
+        assert_eq!((rebased.layers[0].offset, rebased.layers[1].offset), (0, 12288));
+        assert_eq!(Layer { offset: 8192, ..rebased.layers[1].clone() }, bundle().layers[1]);
+        assert!(Manifest::parse(&rebased.encode(), 12388).is_ok());
+        assert_eq!(with_runtime(&rebased, &runtime()).unwrap(), bundle());
+    }
+
+    #[test]
+    fn a_runtime_that_does_not_fit_is_refused_saying_in_what() {
+        type Change = fn(&mut Runtime);
+        let changes: [(Change, &str); 7] = [
+            (|new| new.platform.architecture = "arm64".into(), "is for amd64, not arm64"),
+            (|new| new.python.implementation = "pypy".into(), "implementation cpython, not pypy"),
+            (|new| new.python.version = "3.13.0".into(), "needs Python 3.12, not 3.13"),
+            (|new| new.python.abi = "cp312d".into(), "ABI cp312, not cp312d"),
+            (|new| new.python.magic = "00000d0a".into(), "number cb0d0d0a, not 00000d0a"),
+            (|new| new.python.site_packages = path("lib64/x"), "not lib64/x"),
+            (|new| new.python.libc = "glibc-2.31".into(), "carries the older glibc-2.31"),
+        ];
+        for (change, reason) in changes {
+            let mut new = runtime();
+            change(&mut new);
+            let failure = with_runtime(&bundle(), &new).unwrap_err();
+            assert!(failure.to_string().contains(reason), "{failure}");
+            assert!(failure.advice().is_some());
+        }
+        let mut newer = runtime();
+        newer.python.libc = "glibc-2.100".into();
+        assert!(with_runtime(&bundle(), &newer).is_ok());
+    }
+}
