@@ -132,6 +132,7 @@ mod tests {
             default: None,
             environment: Environment::default(),
             lock: None,
+            recipe: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use coil::bundle::Launcher;
 use coil::layer::{self, Blob};
 use coil::plan::{Listing, plan};
 use coil::tree::{Content, Node, Tree};
@@ -48,7 +49,8 @@ fn bundle_with(tree: &Tree, directory: &Path) -> (Bundle, Blob) {
     (layer.diff_id, layer.unpacked_size) = (blob.diff_id, blob.unpacked_size);
     manifest.environment.links.retain(|_, source| source.layer != last);
     let out = directory.join("huge");
-    coil::bundle::write(&out, coil::launcher::LAUNCHER, &manifest, &blobs).unwrap();
+    let blobs: Vec<_> = blobs.into_iter().map(Into::into).collect();
+    coil::bundle::write(&out, &Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
     (Bundle::open(&out).unwrap(), blob)
 }
 

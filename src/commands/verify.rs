@@ -10,11 +10,10 @@ use coil_bootstrap::format::recipe::{Input, InputKind, Recipe};
 use coil_bootstrap::verify::{check_layer, check_stamp};
 
 use super::inspect::size;
-use crate::bundle;
+use crate::bundle::{self, Launcher};
 use crate::cli::{Cli, Command, Pack, Verify};
 use crate::compare::first_difference;
 use crate::error::{Context, Failure, Result};
-use crate::launcher::LAUNCHER;
 use crate::layer::compressor;
 use crate::lock::Lock;
 use crate::pack::pack_with;
@@ -88,7 +87,7 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
         let message = format!("{shown} has CPython {then}, and {now} was packed again");
         return Err(Failure::new(message).hint(format!("name a CPython {then} with --python")));
     }
-    bundle::write(&again, LAUNCHER, &parts.manifest, &parts.blobs)?;
+    bundle::write(&again, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     let again = Bundle::open(&again).context(|| "what was packed again cannot be read".into())?;
     match first_difference(bundle, &again)? {
         None => Ok(()),

@@ -95,6 +95,7 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         default: None,
         environment: Environment::default(),
         lock: None,
+        recipe: None,
     };
     let candidate = Candidate { root: store.runtimes(), needs: None };
     let directory = candidate.environment(&Digest::of(&manifest.encode()));
