@@ -135,6 +135,7 @@ mod tests {
             environment: Environment::default(),
             lock: None,
             source: None,
+            recipe: None,
         }
     }
 

@@ -42,6 +42,7 @@ fn with_bytes(content: &Content, look: impl FnOnce(&[u8]) -> bool) -> io::Result
     let path = match content {
         Content::Bytes(bytes) => return Ok(look(bytes)),
         Content::Symlink(_) => return Ok(false),
+        Content::Spooled(_) => return Ok(look(&content.read()?)),
         Content::File(path) => path.as_path(),
         Content::Temporary(path) => path,
     };
