@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use coil::bundle::Launcher;
 use coil::layer::{self, Blob};
 use coil::plan::{Listing, plan};
+use coil::pool::Pool;
 use coil::tree::{Content, Node, Tree};
 use coil_bootstrap::archive::Archive;
 use coil_bootstrap::bundle::Bundle;
@@ -41,7 +42,7 @@ fn bundle_with(tree: &Tree, directory: &Path) -> (Bundle, Blob) {
     }
     let last = manifest.layers.len() - 1;
     let mut file = BufWriter::new(File::create(&blobs[last]).unwrap());
-    let blob = layer::write(tree, 1, &mut file).unwrap();
+    let blob = layer::write(tree, 1, &Pool::for_this_machine(), &mut file).unwrap();
     file.flush().unwrap();
     let layer = &mut manifest.layers[last];
     assert_eq!(layer.kind, LayerKind::App);
