@@ -9,7 +9,7 @@ mod files;
 use std::collections::{BTreeMap, HashMap};
 
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::manifest::{Environment, Source};
+use coil_bootstrap::format::manifest::{Environment, Program, Source};
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct Listing {
     pub scripts: Vec<TreePath>,
     /// Directories whose libraries look for others outside the layer: never behind a link.
     pub reaching: Vec<TreePath>,
+    /// Programs with room for the paths of a runtime. No plan depends on them.
+    #[serde(default)]
+    pub programs: BTreeMap<TreePath, Program>,
 }
 
 /// Directories that the launcher makes itself; what they hold is linked one by one.
@@ -172,6 +175,7 @@ mod tests {
             files: files.collect(),
             scripts: scripts.iter().map(|name| path(name)).collect(),
             reaching: Vec::new(),
+            programs: BTreeMap::new(),
         }
     }
 

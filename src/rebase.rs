@@ -98,6 +98,7 @@ mod tests {
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
             offset,
+            programs: BTreeMap::new(),
         }
     }
 

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use coil_bootstrap::cache::{self, Workspace};
 use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -236,7 +237,7 @@ impl Store {
         if let Some(stored) = self.stored(key) {
             return Ok(stored);
         }
-        let Made { tree, origin, scripts, reaching, facts } = make()?;
+        let Made { tree, origin, scripts, reaching, programs, facts } = make()?;
         let mut file =
             tempfile::NamedTempFile::new_in(self.scratch())
                 .writing(&self.root, ELSEWHERE, || "cannot write to the cache".to_owned())?;
@@ -248,7 +249,8 @@ impl Store {
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let stored = StoredLayer { blob, listing: Listing { origin, files, scripts, reaching }, facts };
+        let listing = Listing { origin, files, scripts, reaching, programs };
+        let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)
     }
@@ -282,6 +284,8 @@ pub struct Made<T> {
     pub scripts: Vec<TreePath>,
     /// Directories whose libraries look for others outside the layer.
     pub reaching: Vec<TreePath>,
+    /// Programs with room for the paths of a runtime.
+    pub programs: BTreeMap<TreePath, Program>,
     /// What else is known of it.
     pub facts: T,
 }

@@ -124,6 +124,7 @@ fn describe(kind: LayerKind, blob: &Blob, offset: u64) -> Layer {
         diff_id: blob.diff_id,
         unpacked_size: blob.unpacked_size,
         offset,
+        programs: Default::default(),
     }
 }
 

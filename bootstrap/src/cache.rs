@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ROOT/layers/HEX/     an unpacked layer, named by its digest; HEX-host for a runtime that uses the host's libc
+//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second; or HEX-HEX-host
 //! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/lock            held while unpacking, so that many first starts unpack once
@@ -148,7 +149,8 @@ impl Candidate {
             return Err("programs cannot be executed there (it is mounted noexec)".into());
         }
         let layers = self.root.join("layers");
-        let there = |layer: &Layer| fs::symlink_metadata(layers.join(directory(layer, libc))).is_ok();
+        let there =
+            |layer: &Layer| fs::symlink_metadata(layers.join(directory(manifest, layer, libc))).is_ok();
         let missing = manifest.layers.iter().filter(|layer| !there(layer));
         let needed: u64 = missing.map(|layer| layer.unpacked_size).sum();
         let room = system.f_bavail.saturating_mul(system.f_frsize);
@@ -166,14 +168,14 @@ impl Cache {
         &self.root
     }
 
-    /// Where this layer is, once it has been unpacked.
-    pub fn layer(&self, layer: &Layer) -> PathBuf {
-        self.root.join("layers").join(self.directory(layer))
+    /// Where this layer of the manifest is, once it has been unpacked.
+    pub fn layer(&self, manifest: &Manifest, layer: &Layer) -> PathBuf {
+        self.root.join("layers").join(self.directory(manifest, layer))
     }
 
     /// The name of this layer's directory.
-    pub fn directory(&self, layer: &Layer) -> String {
-        directory(layer, self.libc)
+    pub fn directory(&self, manifest: &Manifest, layer: &Layer) -> String {
+        directory(manifest, layer, self.libc)
     }
 
     /// Where the environment of the manifest with this digest is, once it has been assembled.
@@ -231,10 +233,10 @@ impl Cache {
     }
 }
 
-/// The name of a layer's directory: a runtime is settled for a C library.
-fn directory(layer: &Layer, libc: Choice) -> String {
-    let suffix = if layer.kind == LayerKind::Runtime { libc.suffix() } else { "" };
-    layer.digest.hex() + suffix
+/// The name of a layer's directory: runtimes and programs are settled for a C library.
+fn directory(manifest: &Manifest, layer: &Layer, libc: Choice) -> String {
+    let settled = layer.kind == LayerKind::Runtime || !layer.programs.is_empty();
+    manifest.directory_of(layer) + if settled { libc.suffix() } else { "" }
 }
 
 fn is_old(directory: &File) -> bool {

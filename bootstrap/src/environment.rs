@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::c_library::{Choice, HOST_LOADER, host_directories};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::format::digest::Digest;
-use crate::format::manifest::{Manifest, Slot, Source, is_command_name};
+use crate::format::manifest::{Manifest, Source, is_command_name};
 use crate::format::path::TreePath;
 use crate::record::{Command, Record};
 
@@ -65,8 +64,8 @@ impl Assembly<'_> {
             make_link(Path::new("../bin/python"), &target.join("run").join(command.name))?;
         }
         let variables = plan.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));
-        let layers: Vec<String> =
-            self.manifest.layers.iter().map(|layer| self.cache.directory(layer)).collect();
+        let layers = self.manifest.layers.iter().map(|layer| self.cache.directory(self.manifest, layer));
+        let layers: Vec<String> = layers.collect();
         let record = Record {
             environment: &place,
             host: self.host,
@@ -82,7 +81,7 @@ impl Assembly<'_> {
     fn link_target(&self, path: &str, source: &Source) -> PathBuf {
         let layer = &self.manifest.layers[source.layer];
         let up = "../".repeat(path.split('/').count() + 1);
-        PathBuf::from(format!("{up}layers/{}/{}", self.cache.directory(layer), source.path))
+        PathBuf::from(format!("{up}layers/{}/{}", self.cache.directory(self.manifest, layer), source.path))
     }
 
     fn link_interpreter(&self, target: &Path) -> Result<()> {
@@ -99,7 +98,7 @@ impl Assembly<'_> {
 
     /// `pyvenv.cfg` makes it a virtualenv (PEP 405).
     fn write_configuration(&self, target: &Path) -> Result<()> {
-        let home = self.cache.layer(&self.manifest.layers[0]);
+        let home = self.cache.layer(self.manifest, &self.manifest.layers[0]);
         let home = self.manifest.python.executable.parent().map_or(home.clone(), |bin| home.join(bin));
         let mut text = b"home = ".to_vec();
         text.extend(home.as_os_str().as_bytes());
@@ -111,7 +110,7 @@ impl Assembly<'_> {
 
     /// Copies a script, naming the environment's interpreter in its first line.
     fn write_script(&self, source: &Source, place: &Path, target: &Path) -> Result<()> {
-        let path = self.cache.layer(&self.manifest.layers[source.layer]).join(&source.path);
+        let path = self.cache.layer(self.manifest, &self.manifest.layers[source.layer]).join(&source.path);
         let script = fs::read(&path).map_err(Error::at("read", &path))?;
         let body = script.strip_prefix(SHEBANG).unwrap_or(&script);
         let interpreter = place.join("bin/python");
@@ -177,59 +176,6 @@ pub fn is_whole(record: &Record) -> bool {
     let Some(root) = record.environment.ancestors().nth(2) else { return false };
     let layers = root.join("layers");
     record.layers.iter().all(|layer| fs::symlink_metadata(layers.join(layer)).is_ok())
-}
-
-/// Writes the absolute paths of this machine into the interpreter that lies unpacked in `layer` and
-/// will stand at `place`.
-pub fn settle_runtime(manifest: &Manifest, libc: Choice, layer: &Path, place: &Path) -> Result<()> {
-    let python = &manifest.python;
-    let path = layer.join(&python.executable);
-    let file = OpenOptions::new().write(true).open(&path).map_err(Error::at("open", &path))?;
-    let length = file.metadata().map_err(Error::at("read", &path))?.len();
-    let (loader, search_path) = paths(manifest, libc, place);
-    for (slot, text) in [(python.loader_slot, loader), (python.search_path_slot, search_path)] {
-        let fits = (text.len() as u64) < slot.size && slot.offset + slot.size <= length;
-        if !fits {
-            let source = io::Error::other("a path does not fit into its slot");
-            return Err(Error::System { action: "settle", path, source });
-        }
-        let mut bytes = text;
-        bytes.resize(slot.size as usize, 0);
-        file.write_all_at(&bytes, slot.offset).map_err(Error::at("write", &path))?;
-    }
-    Ok(())
-}
-
-/// Whether the runtime at `place` was settled for that place: not one that was moved or copied there.
-pub fn is_settled(manifest: &Manifest, libc: Choice, place: &Path) -> bool {
-    let python = &manifest.python;
-    let (loader, search_path) = paths(manifest, libc, place);
-    let Ok(file) = File::open(place.join(&python.executable)) else { return false };
-    let holds = |slot: Slot, text: Vec<u8>| {
-        let mut bytes = vec![0; text.len() + 1];
-        file.read_exact_at(&mut bytes, slot.offset).is_ok() && bytes.strip_suffix(b"\0") == Some(&text)
-    };
-    holds(python.loader_slot, loader) && holds(python.search_path_slot, search_path)
-}
-
-/// The loader, and the search path, of the runtime at `place`.
-fn paths(manifest: &Manifest, libc: Choice, place: &Path) -> (Vec<u8>, Vec<u8>) {
-    let python = &manifest.python;
-    let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-    let own = place.join(&python.loader);
-    let loader = if libc.is_host() { Path::new(HOST_LOADER) } else { &own };
-    let carried = match libc {
-        Choice::HostWithCompiler => 1,
-        Choice::Host => 2,
-        Choice::Carried => 3,
-    };
-    let mut search_path: Vec<_> =
-        python.search_path.iter().take(carried).map(|path| bytes(&place.join(path))).collect();
-    if libc.is_host() {
-        // They would be searched in any case, but after LD_LIBRARY_PATH.
-        search_path.extend(host_directories().iter().map(|path| bytes(path)));
-    }
-    (bytes(loader), search_path.join(&b':'))
 }
 
 /// Directories of the environment, each made once.

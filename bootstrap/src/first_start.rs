@@ -10,9 +10,10 @@ use crate::c_library::{self, Choice};
 use crate::cache::{Cache, OpenUmask, Workspace};
 use crate::environment::{self, Assembly};
 use crate::error::{Error, Result};
-use crate::format::manifest::{Layer, LayerKind, Manifest};
+use crate::format::manifest::{Layer, Manifest};
 use crate::host::Host;
 use crate::progress::Progress;
+use crate::settle::{is_settled, settle};
 use crate::unpack::unpack;
 
 /// Makes sure that the environment of `bundle` is in the cache, and returns its directory.
@@ -57,17 +58,15 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
     for layer in &manifest.layers {
         let twice = wanted.iter().any(|(other, _)| other.digest == layer.digest);
         if !twice && !is_ready(manifest, layer, cache) {
-            wanted.push((layer, workspace.directory(&layer.digest.hex())?));
+            wanted.push((layer, workspace.directory(&cache.directory(manifest, layer))?));
         }
     }
     let total = wanted.iter().map(|(layer, _)| layer.unpacked_size).sum();
     let progress = Progress::new(&manifest.name, total);
     unpack(bundle, &wanted, &|done| progress.show(done))?;
     for (layer, made) in &wanted {
-        let place = cache.layer(layer);
-        if layer.kind == LayerKind::Runtime {
-            environment::settle_runtime(manifest, cache.libc(), made, &place)?;
-        }
+        settle(manifest, layer, cache, made)?;
+        let place = cache.layer(manifest, layer);
         // What is there by now may be somebody else's work, just as good, and in use.
         cache.publish(made, &place, workspace, !is_ready(manifest, layer, cache))?;
     }
@@ -75,9 +74,5 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
 }
 
 fn is_ready(manifest: &Manifest, layer: &Layer, cache: &Cache) -> bool {
-    let place = cache.layer(layer);
-    match layer.kind {
-        LayerKind::Runtime => environment::is_settled(manifest, cache.libc(), &place),
-        _ => place.is_dir(),
-    }
+    cache.layer(manifest, layer).is_dir() && is_settled(manifest, layer, cache)
 }

@@ -17,5 +17,6 @@ pub mod host;
 pub mod launch;
 pub mod progress;
 pub mod record;
+pub mod settle;
 pub mod unpack;
 pub mod verify;

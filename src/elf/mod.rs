@@ -6,8 +6,10 @@
 
 mod image;
 pub mod machine;
+pub mod program;
 pub mod search_path;
 mod sections;
+mod segment;
 pub mod slots;
 mod strings;
 pub mod strip;

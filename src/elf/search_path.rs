@@ -18,7 +18,8 @@ use super::ElfError;
 use super::image::{Dynamic, Entry, Image};
 use super::strings;
 
-const TAGS: [DynamicTag; 2] = [elf::DT_RUNPATH, elf::DT_RPATH];
+/// The tags of search paths.
+pub(super) const TAGS: [DynamicTag; 2] = [elf::DT_RUNPATH, elf::DT_RPATH];
 
 /// Makes `bytes` look for libraries beside itself and where the interpreter does; returns whether it
 /// had to be changed.
@@ -58,7 +59,7 @@ pub(super) fn remove(bytes: &mut [u8]) -> Result<bool, ElfError> {
 }
 
 /// Whether an entry moves with the file. An empty or a relative one is the working directory's.
-fn is_relative(entry: &[u8]) -> bool {
+pub(super) fn is_relative(entry: &[u8]) -> bool {
     let below =
         |origin: &[u8]| entry.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
     below(b"$ORIGIN") || below(b"${ORIGIN}")

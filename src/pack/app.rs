@@ -1,5 +1,7 @@
 //! The app's layer: its source tree, and the scripts that start what is no program by itself.
 
+use std::collections::BTreeMap;
+
 use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
 use sha2::{Digest as _, Sha256};
@@ -44,7 +46,9 @@ pub fn layer(
     let layer = packing.store.layer(key, packing.level, || {
         let warnings = packing.compiler().compile(&mut tree, &["app", "venv"])?;
         warnings.iter().for_each(|warning| packing.report.warning(warning));
-        Ok(Made { tree, origin: project.name.clone(), scripts: Vec::new(), reaching: Vec::new(), facts: () })
+        let origin = project.name.clone();
+        let programs = BTreeMap::new();
+        Ok(Made { tree, origin, scripts: Vec::new(), reaching: Vec::new(), programs, facts: () })
     })?;
     Ok(Some(layer))
 }

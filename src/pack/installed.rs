@@ -30,7 +30,7 @@ use crate::report::Report;
 use crate::resolve::build::{Workshop, build_wheel};
 use crate::store::{Made, Store, StoredLayer};
 use crate::tree::{Content, Tree};
-use crate::wheel::{Target, reaching};
+use crate::wheel::{Target, programs, reaching};
 
 /// The virtualenv that is packed, and what there is in it.
 pub struct Source {
@@ -279,7 +279,8 @@ impl Source {
             let reaching = reaching::directories(&tree).context(|| "cannot be read again".into())?;
             let facts = Facts { name: String::new(), version: String::new(), programs: Default::default() };
             let origin = "a file of no distribution".to_owned();
-            Ok(Made { tree, origin, scripts: Vec::new(), reaching, facts })
+            let programs = programs::with_room(&tree).context(|| "cannot be read again".into())?;
+            Ok(Made { tree, origin, scripts: Vec::new(), reaching, programs, facts })
         })?;
         Ok(Some(layer))
     }
@@ -294,14 +295,16 @@ fn made(
     let shown = distribution.shown();
     let warnings = packing.compiler().compile(&mut tree, &["venv"])?;
     warnings.iter().for_each(|warning| packing.report.detail(warning));
-    let programs = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
+    let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
     let facts = Facts {
         name: distribution.metadata.name.clone(),
         version: distribution.metadata.version.clone(),
-        programs,
+        programs: on_path,
     };
-    let reaching = reaching::directories(&tree).context(|| format!("{shown} cannot be read again"))?;
-    Ok(Made { tree, origin: shown, scripts, reaching, facts })
+    let unreadable = || format!("{shown} cannot be read again");
+    let reaching = reaching::directories(&tree).context(unreadable)?;
+    let programs = programs::with_room(&tree).context(unreadable)?;
+    Ok(Made { tree, origin: shown, scripts, reaching, programs, facts })
 }
 
 /// Builds the wheels of directories: what they need is installed already.

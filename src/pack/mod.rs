@@ -325,6 +325,7 @@ impl Layers {
             diff_id: blob.diff_id,
             unpacked_size: blob.unpacked_size,
             offset: align(end),
+            programs: listing.programs.clone(),
         });
         self.listings.push(listing);
     }

@@ -1,5 +1,6 @@
 //! The runtime's layer: harvested once from an interpreter, and again when that changes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
             origin,
             scripts: Vec::new(),
             reaching: Vec::new(),
+            programs: BTreeMap::new(),
             facts: Facts {
                 python: harvest.python,
                 left_out,

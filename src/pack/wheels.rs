@@ -10,7 +10,7 @@ use super::resolution::KeptWheel;
 use super::side_by_side::each;
 use crate::error::{Context, Result};
 use crate::store::{Made, StoredLayer};
-use crate::wheel::{Target, Wheel, reaching};
+use crate::wheel::{Metadata, Target, Wheel, programs, reaching};
 
 /// What is known of a wheel beside its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,11 +58,13 @@ fn layer(
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
         task.now("compiling");
         packing.compiler().compile(&mut tree, &["venv"])?.iter().for_each(|warning| report.detail(warning));
-        let programs =
-            tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
-        let facts = Facts { name: wheel.metadata.name, version: wheel.metadata.version, programs };
-        let reaching = reaching::directories(&tree).context(|| format!("cannot read {name} again"))?;
+        let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
+        let Metadata { name: own_name, version, .. } = wheel.metadata;
+        let facts = Facts { name: own_name, version, programs: on_path };
+        let unreadable = || format!("cannot read {name} again");
+        let reaching = reaching::directories(&tree).context(unreadable)?;
+        let programs = programs::with_room(&tree).context(unreadable)?;
         task.now("compressing");
-        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, facts })
+        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, programs, facts })
     })
 }

@@ -17,6 +17,10 @@ pub const CXX: &str = "libstdc++.so.6";
 /// The libraries of the compiler that wheels expect on every host (PEP 600, "manylinux").
 pub const COMPILER_LIBRARIES: [&str; 2] = ["libgcc_s.so.1", CXX];
 
+/// A library of the compiler that is no part of what wheels may expect, and that programs in some expect all the
+/// same (Node.js). Carried where it exists.
+pub const COMPILER_OPTIONAL: &str = "libatomic.so.1";
+
 /// Carried where they exist. Since 2.34 the threads, `dlopen` and others are in libc itself and their
 /// libraries are empty, but older wheels still name them; name services (`libnss_*`) are opened by name.
 pub const OPTIONAL: [&str; 9] = [
@@ -42,7 +46,7 @@ pub fn required(machine: &Machine) -> [&'static str; 3] {
 
 /// The directory for a library of glibc or of the compiler; `None` for all others.
 pub fn place(name: &str, machine: &Machine) -> Option<&'static str> {
-    if COMPILER_LIBRARIES.contains(&name) {
+    if COMPILER_LIBRARIES.contains(&name) || name == COMPILER_OPTIONAL {
         return Some(COMPILER);
     }
     let known = required(machine).contains(&name) || OPTIONAL.contains(&name) || ON_DEMAND.contains(&name);

@@ -37,8 +37,11 @@ use origin::carried;
 use stdlib::{Part, Stdlib};
 use system::System;
 
+/// The directory of glibc and its loader.
+pub const LIBC: &str = glibc::DIRECTORY;
+
 /// The directories that libraries are in, in the order they are searched.
-const SEARCH_PATH: [&str; 3] = ["python/lib", glibc::COMPILER, glibc::DIRECTORY];
+pub const SEARCH_PATH: [&str; 3] = ["python/lib", glibc::COMPILER, glibc::DIRECTORY];
 
 /// A runtime: its files, and what a manifest says of it.
 pub struct Harvest {
@@ -117,7 +120,7 @@ impl Harvester<'_> {
                     .hint(format!("coil needs the glibc that {executable} runs with, loader included"))
             })?;
         }
-        for name in glibc::OPTIONAL {
+        for name in glibc::OPTIONAL.into_iter().chain([glibc::COMPILER_OPTIONAL]) {
             // Whether these exist as files depends on glibc's version.
             let _ = self.libraries.add(scope, &[name.to_owned()]);
         }

@@ -58,6 +58,12 @@ impl<'a> Assembly<'a> {
         match contain_elf(&content).context(unreadable)? {
             Contained::Unchanged => {}
             Contained::Changed(contained) => changed = Some(contained),
+            Contained::OfHost(error, contained) => {
+                changed = contained.or(changed);
+                self.warnings.push(format!(
+                    "{origin}: {what} is a program that starts only where there is a loader for it: {error}"
+                ));
+            }
             Contained::Impossible(error) => self.warnings.push(format!(
                 "{origin}: {what} keeps the search path for libraries that it came with: {error}"
             )),

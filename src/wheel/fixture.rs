@@ -215,8 +215,8 @@ impl Entry {
     }
 
     fn record_line(&self) -> Option<String> {
-        let path = match self.path.contains(',') {
-            true => format!("\"{}\"", self.path),
+        let path = match self.path.contains([',', '"']) {
+            true => format!("\"{}\"", self.path.replace('"', "\"\"")),
             false => self.path.clone(),
         };
         match &self.recorded {

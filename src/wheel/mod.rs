@@ -13,6 +13,7 @@ pub mod entry_points;
 pub mod layout;
 pub mod metadata;
 pub mod name;
+pub mod programs;
 pub mod reaching;
 pub mod record;
 pub mod script;

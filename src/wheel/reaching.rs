@@ -30,18 +30,22 @@ pub fn directories(tree: &Tree) -> io::Result<Vec<TreePath>> {
 fn reaches_out(bytes: &[u8], path: &TreePath, tree: &Tree) -> bool {
     let Ok(view) = View::read(bytes) else { return false };
     view.rpath.iter().chain(view.runpath.iter().flatten()).any(|entry| {
-        let inner = entry.strip_prefix("$ORIGIN").or_else(|| entry.strip_prefix("${ORIGIN}"));
-        let Some(inner) = inner.map(|inner| inner.trim_start_matches('/')) else { return false };
-        let there = path.follow(inner);
-        there.is_none_or(|there| !tree.has_directory(&there))
+        from_origin(entry, path).is_some_and(|there| there.is_none_or(|there| !tree.has_directory(&there)))
     })
 }
 
-/// Calls `look` with the content of a file; `false` for a link.
-fn with_bytes(content: &Content, look: impl FnOnce(&[u8]) -> bool) -> io::Result<bool> {
+/// Where an entry of the search path of the file at `path` leads: `None` for one that is not relative to the
+/// file's directory, `Some(None)` for one that leads out of every tree.
+pub(super) fn from_origin(entry: &str, path: &TreePath) -> Option<Option<TreePath>> {
+    let inner = entry.strip_prefix("$ORIGIN").or_else(|| entry.strip_prefix("${ORIGIN}"))?;
+    Some(path.follow(inner.trim_start_matches('/')))
+}
+
+/// Calls `look` with the content of a file; nothing for a link.
+pub(super) fn with_bytes<T: Default>(content: &Content, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
     let path = match content {
         Content::Bytes(bytes) => return Ok(look(bytes)),
-        Content::Symlink(_) => return Ok(false),
+        Content::Symlink(_) => return Ok(T::default()),
         Content::Spooled(_) => return Ok(look(&content.read()?)),
         Content::File(path) => path.as_path(),
         Content::Temporary(path) => path,

@@ -258,6 +258,14 @@ fn a_record_that_disagrees_is_refused() {
 }
 
 #[test]
+fn directories_in_a_record_or_an_archive_are_passed_over() {
+    let empty = format!("sha256={},0", fixture::sha256(b""));
+    let wheel = read(&demo().record_line(&format!("demo/,{empty}")).unrecorded("demo/", "")).unwrap();
+    let record = text(&wheel, &format!("{SITE}/demo-1.0.dist-info/RECORD"));
+    assert!(record.contains("demo/__init__.py,") && !record.contains("demo/,"), "{record}");
+}
+
+#[test]
 fn longer_hashes_are_verified_too() {
     let sha512 =
         "sha512=pKvVcWfx1CF6-RB77bOGVRLDe9bjoKu-2s7MhoWEUKULMKlmSe3_50w_fqVMgH_yd3ul9_CysTvXMV86dUsbyg,1";

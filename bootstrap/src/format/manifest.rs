@@ -23,6 +23,9 @@ pub const LAYER_MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+zstd"
 /// The largest manifest that is read, in bytes: a bound for what a damaged file can make us allocate.
 pub const MAX_SIZE: u64 = 64 << 20;
 
+/// How many digits of the runtime's digest tell apart the directories of one layer with programs.
+const RUNTIME_DIGITS: usize = 16;
+
 /// What the launcher itself puts into an environment; nothing in a plan may be at or below these.
 const RESERVED: [&str; 5] = ["pyvenv.cfg", "run", ".launch", "bin/python", "bin/python3"];
 
@@ -168,6 +171,22 @@ pub struct Layer {
     pub unpacked_size: u64,
     /// Where the blob begins, in bytes from the start of the section `.coil.layers`.
     pub offset: u64,
+    /// The programs in it that the kernel starts through a dynamic loader, by their paths in the layer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<TreePath, Program>,
+}
+
+/// Where in a program of a layer the launcher writes absolute paths, as it does in the interpreter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Program {
+    /// Room for the absolute path of the runtime's loader (its PT_INTERP).
+    pub loader_slot: Slot,
+    /// Room for the absolute search path (its DT_RPATH): its own directories, then the runtime's.
+    pub search_path_slot: Slot,
+    /// Directories of its layer that its libraries are found in, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_path: Vec<TreePath>,
 }
 
 /// What a layer holds.
@@ -253,6 +272,18 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The name of the directory that a layer of this manifest is unpacked into: its digest. One with programs
+    /// is unpacked for the runtime that they are settled for, whose digest is in its name as well.
+    pub fn directory_of(&self, layer: &Layer) -> String {
+        let name = layer.digest.hex();
+        match self.layers.first() {
+            Some(runtime) if !layer.programs.is_empty() => {
+                format!("{name}-{}", &runtime.digest.hex()[..RUNTIME_DIGITS])
+            }
+            _ => name,
+        }
+    }
+
     /// The total length of all layers when unpacked, in bytes.
     pub fn unpacked_size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.unpacked_size).sum()
@@ -323,6 +354,15 @@ impl Manifest {
                 return Err(format!("the layer {name:?} is not where a layer can begin"));
             }
             end = next.ok_or_else(|| format!("the layer {name:?} goes past the end of the payload"))?;
+            if index == 0 && !layer.programs.is_empty() {
+                return Err("the runtime has programs beside its interpreter".into());
+            }
+            let impossible = |program: &Program| {
+                !is_possible(program.loader_slot) || !is_possible(program.search_path_slot)
+            };
+            if let Some((path, _)) = layer.programs.iter().find(|(_, program)| impossible(program)) {
+                return Err(format!("a slot in {path} is impossible"));
+            }
         }
         // No sum of sizes that is computed later can overflow.
         let total = self.layers.iter().try_fold(0u64, |sum, layer| sum.checked_add(layer.unpacked_size));
@@ -339,10 +379,8 @@ impl Manifest {
         if files.into_iter().chain(&python.search_path).any(|path| path.top() != "python") {
             return Err("a path of the runtime is outside python/".into());
         }
-        for slot in [python.loader_slot, python.search_path_slot] {
-            if slot.size == 0 || slot.size > 1 << 20 || slot.offset.checked_add(slot.size).is_none() {
-                return Err("a slot in the interpreter is impossible".into());
-            }
+        if !is_possible(python.loader_slot) || !is_possible(python.search_path_slot) {
+            return Err("a slot in the interpreter is impossible".into());
         }
         Ok(())
     }
@@ -373,6 +411,10 @@ impl Manifest {
     }
 }
 
+fn is_possible(slot: Slot) -> bool {
+    slot.size > 0 && slot.size <= 1 << 20 && slot.offset.checked_add(slot.size).is_some()
+}
+
 /// Whether `name` can name a command: a file name that is no option and hides nothing.
 pub fn is_command_name(name: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
@@ -398,6 +440,7 @@ pub(crate) mod tests {
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
             offset,
+            programs: BTreeMap::new(),
         }
     }
 
@@ -475,6 +518,22 @@ pub(crate) mod tests {
         refused(|bad| bad.python.search_path_slot.offset = u64::MAX);
         refused(|bad| bad.layers.clear());
         refused(|bad| bad.layers[1].kind = LayerKind::Runtime);
+    }
+
+    #[test]
+    fn a_layer_with_programs_is_unpacked_for_its_runtime() {
+        let program = |slot| Program { loader_slot: slot, search_path_slot: slot, search_path: Vec::new() };
+        let slot = Slot { offset: 64, size: 4096 };
+        let mut with = manifest();
+        let plain = with.directory_of(&with.layers[1]);
+        assert_eq!(plain, with.layers[1].digest.hex());
+        with.layers[1].programs.insert(path("venv/bin/ruff"), program(slot));
+        assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
+        let directory = with.directory_of(&with.layers[1]);
+        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].digest.hex()[..16]));
+        refused(|bad| drop(bad.layers[0].programs.insert(path("python/x"), program(slot))));
+        let slot = Slot { offset: u64::MAX, size: 2 };
+        refused(|bad| drop(bad.layers[1].programs.insert(path("venv/bin/x"), program(slot))));
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn finder(packing: &Packing, installed: &Installed) -> Result<StoredLayer<()>> {
         let node =
             Node { content: Content::bytes(text.as_bytes()), executable: false, origin: "coil".into() };
         tree.insert(path, node).map_err(|conflict| Failure::new(conflict.to_string()))?;
-        Ok(Made { tree, origin: "coil".into(), scripts: Vec::new(), reaching: Vec::new(), facts: () })
+        let (scripts, reaching, programs) = Default::default();
+        Ok(Made { tree, origin: "coil".into(), scripts, reaching, programs, facts: () })
     })
 }
