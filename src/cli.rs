@@ -41,6 +41,8 @@ pub enum Command {
     Lock(Lock),
     /// Show what coil's cache holds, or remove what is no longer used.
     Cache(Cache),
+    /// Check every byte of a bundle, and whether packing again gives the same.
+    Verify(Verify),
     /// Put another runtime under an app: nothing else of the bundle changes.
     Rebase(Rebase),
     /// Make a runtime as a file of its own, or show what is in one.
@@ -174,6 +176,31 @@ fn parse_age(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "write a whole number before the unit, such as 7d".to_owned())?;
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// `coil verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Pack again, from what the bundle says it was made of, and name the first layer and entry that differ.
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Where the sources are, in the order they were packed in [default: the current directory].
+    #[arg(value_name = "PROJECT", requires = "rebuild")]
+    pub projects: Vec<String>,
+    /// The Python to pack again [default: one of the bundle's version].
+    #[arg(long, value_name = "PYTHON", requires = "rebuild")]
+    pub python: Option<String>,
+    /// The runtime to pack again, from a file that `coil runtime build` made.
+    #[arg(long, value_name = "FILE", requires = "rebuild", conflicts_with = "python")]
+    pub runtime: Option<PathBuf>,
+    /// Say nothing but warnings and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Where distributions come from that are not on this machine.
+    #[command(flatten)]
+    pub index: Index,
 }
 
 /// `coil rebase`
@@ -320,7 +347,7 @@ pub struct Choice {
 }
 
 /// Where distributions come from. What is not said here is as configured for pip or uv.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Index options")]
 pub struct Index {
     /// The package index to use.

@@ -21,6 +21,11 @@ use crate::tree::{Content, Node, Tree};
 /// The compression level where the user names none.
 pub const DEFAULT_LEVEL: i32 = 9;
 
+/// The library that compresses, with its version: another one makes other bytes of the same tree.
+pub fn compressor() -> String {
+    format!("libzstd {}", zstd::zstd_safe::version_string())
+}
+
 /// What is known of a blob once it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {

@@ -136,6 +136,7 @@ mod tests {
             environment: Environment::default(),
             lock: None,
             source: None,
+            recipe: None,
         }
     }
 

@@ -301,7 +301,7 @@ fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
     tree.iter().map(|(path, node)| Ok((path.clone(), digest(path, &node.content)?))).collect()
 }
 
-/// The SHA-256 of a content; that of nothing for a link.
+/// The SHA-256 of a content, which need not fit into memory; of nothing for a link.
 pub fn digest_of(content: &Content) -> io::Result<Digest> {
     match content.open()? {
         Some((_, mut reader)) => digest_of_reader(&mut reader),

@@ -2,7 +2,7 @@
 //!
 //! A tree knows where each of its files came from, so that two that claim one path can both be named.
 //! Directories are not listed: they follow from the files in them. It never touches the file system
-//! except to read the content of a [`Content::File`].
+//! except to read the content of a [`Content::File`], and to keep in a [`Spool`] what is too much for memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +15,13 @@ use std::sync::Arc;
 use coil_bootstrap::format::path::TreePath;
 use tempfile::TempPath;
 
+use crate::spool::{Piece, Spool};
+
 /// Files and symbolic links by path, in the order a layer has them.
 #[derive(Default, Clone)]
 pub struct Tree {
     nodes: BTreeMap<TreePath, Node>,
+    spool: Spool,
 }
 
 /// One file or symbolic link.
@@ -41,6 +44,8 @@ pub enum Content {
     File(PathBuf),
     /// A temporary file, removed when the last tree that names it is dropped.
     Temporary(Arc<TempPath>),
+    /// Bytes that were in memory until a tree had too many of them.
+    Spooled(Piece),
     /// A symbolic link with this target, relative to the link's directory, inside the tree.
     Symlink(String),
 }
@@ -64,6 +69,7 @@ impl Content {
             Content::Bytes(bytes) => Ok(Some((bytes.len() as u64, Box::new(Cursor::new(Arc::clone(bytes)))))),
             Content::File(path) => file(path),
             Content::Temporary(path) => file(path),
+            Content::Spooled(piece) => Ok(Some((piece.length(), Box::new(piece.clone())))),
             Content::Symlink(_) => Ok(None),
         }
     }
@@ -122,8 +128,21 @@ impl Tree {
         {
             return Err(conflict(there));
         }
+        let node = self.lighten(node);
         self.nodes.insert(path, node);
         Ok(())
+    }
+
+    /// Moves bytes out of memory where the tree has too many there already.
+    fn lighten(&mut self, mut node: Node) -> Node {
+        if let Content::Bytes(bytes) = &node.content
+            && !self.spool.has_room_for(bytes)
+            // Where nothing can be written they stay in memory; the layer's own file will tell why.
+            && let Ok(piece) = self.spool.put(bytes)
+        {
+            node.content = Content::Spooled(piece);
+        }
+        node
     }
 
     /// Takes what is at `path` out of the tree.
@@ -207,6 +226,23 @@ mod tests {
         tree.insert(path("venv/a"), file("x", "one.whl")).unwrap();
         let conflict = tree.insert(path("venv/a"), file("y", "two.whl")).unwrap_err();
         assert_eq!(conflict.to_string(), "one.whl and two.whl both have venv/a, with different content");
+    }
+
+    #[test]
+    fn a_tree_of_more_than_fits_into_memory_reads_back() {
+        let mut tree = Tree::new();
+        let text = |number: u64| format!("{number:04}").repeat(1 << 18);
+        let count = 2 * crate::spool::IN_MEMORY / (1 << 20);
+        for number in 0..count {
+            tree.insert(path(&format!("venv/{number}")), file(&text(number), "one")).unwrap();
+        }
+        let spooled = tree.iter().filter(|(_, node)| matches!(node.content, Content::Spooled(_))).count();
+        assert_eq!(spooled as u64, count / 2);
+        for number in 0..count {
+            let content = &tree.get(&format!("venv/{number}")).unwrap().content;
+            assert!(content.read().unwrap() == text(number).as_bytes(), "{number}");
+        }
+        tree.insert(path(&format!("venv/{}", count - 1)), file(&text(count - 1), "two")).unwrap();
     }
 
     #[test]

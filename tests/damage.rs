@@ -21,8 +21,9 @@ use coil_bootstrap::format::manifest::{
     SCHEMA, Slot, Source,
 };
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::stamp;
 use coil_bootstrap::host::Host;
-use coil_bootstrap::verify::verify;
+use coil_bootstrap::verify::{check_stamp, verify};
 
 /// A bundle on disk, its layers, and an empty cache beside it.
 struct Fixture {
@@ -158,6 +159,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
         },
         lock: None,
         source: None,
+        recipe: None,
     }
 }
 
@@ -293,4 +295,57 @@ fn payload_length(fixture: &Fixture) -> u64 {
     let first = &fixture.layers[0].1;
     let at = file.windows(first.len()).position(|window| window == first.as_slice()).unwrap();
     length - at as u64
+}
+
+#[test]
+fn no_flipped_bit_in_the_headers_of_the_file_panics_or_lets_other_bytes_pass() {
+    let fixture = Fixture::new();
+    fixture.write(&fixture.manifest());
+    let file = fs::read(fixture.path()).unwrap();
+    let number = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize;
+    let passes = || {
+        let bundle = Bundle::open(&fixture.path()).ok()?;
+        check_stamp(&bundle).ok()?;
+        let layers = bundle.manifest().layers.iter().map(|layer| {
+            let mut blob = vec![0; layer.size as usize];
+            bundle.read_layer(layer, 0, &mut blob).map(|()| blob)
+        });
+        Some((bundle.digest(), layers.collect::<Result<Vec<_>, _>>().ok()?))
+    };
+    let good = passes().unwrap();
+    // The ELF header, the stamp, and from the name table to the end of the section headers.
+    let stamp = file.windows(64).position(|window| window == stamp::of(&good.0)).unwrap();
+    let names = file.windows(15).rposition(|window| window == b".coil.manifest\0").unwrap();
+    assert!(names < number(0x28), "the section headers come last");
+    for at in (0..64).chain(stamp..stamp + 64).chain(names..file.len()) {
+        for bit in 0..8 {
+            let (passed, noticed) = fixture.with_flipped(at, bit, || {
+                let passed = passes();
+                // What nobody looks at may differ; where other bytes would be used, their digests tell.
+                let other = passed.as_ref().is_some_and(|passed| *passed != good);
+                (passed.is_some(), !other || verify(&Bundle::open(&fixture.path()).unwrap()).is_err())
+            });
+            assert!(noticed, "byte {at}, bit {bit}");
+            assert!(!(stamp..stamp + 48).contains(&at) || !passed, "byte {at}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_lies_about_its_archive_is_found_by_looking_into_it() {
+    let verified = |change: &dyn Fn(&mut Manifest)| {
+        let fixture = Fixture::new();
+        let mut manifest = fixture.manifest();
+        change(&mut manifest);
+        fixture.write(&manifest);
+        verify(&Bundle::open(&fixture.path()).unwrap()).map_err(|error| error.to_string())
+    };
+    assert_eq!(verified(&|_| ()), Ok(()));
+    let other = |manifest: &mut Manifest| manifest.layers[1].diff_id = manifest.layers[0].diff_id;
+    assert!(verified(&other).unwrap_err().contains("the layer App unpacks to another archive"));
+    let nowhere = |manifest: &mut Manifest| {
+        let source = Source { layer: 1, path: TreePath::new("app/lost.py").unwrap() };
+        manifest.environment.links.insert(TreePath::new("lost").unwrap(), source);
+    };
+    assert!(verified(&nowhere).unwrap_err().contains("the layer App has no app/lost.py"));
 }

@@ -215,7 +215,7 @@ fn locked_refuses_to_resolve_and_a_lock_keeps_the_bytes() {
     let ran = bench.try_pack(&[&words[..], &["--locked", "-o", "app"]].concat());
     refused(&ran, &["--locked refuses to resolve", "hint: make one: coil lock ."]);
     let ran = bench.try_pack(&[&words[..], &["-o", "before"]].concat()).succeeded();
-    assert!(ran.stderr.contains("hint: `coil lock .` keeps these versions"), "{ran}");
+    assert!(ran.stderr.contains("note: `coil lock .` keeps these versions"), "{ran}");
     let ran = coil_without_network(&bench, &["lock", "."]).succeeded();
     assert!(ran.stderr.contains("locked 1 distributions for CPython 3."), "{ran}");
     let lock = fs::read_to_string(bench.path("pylock.toml")).unwrap();

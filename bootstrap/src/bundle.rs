@@ -15,6 +15,7 @@ use crate::format::digest::Digest;
 use crate::format::frames::{self, Frame};
 use crate::format::manifest::{self, Layer, Manifest};
 use crate::format::sections::{self, Payload};
+use crate::format::stamp;
 
 /// A bundle whose manifest has been read and checked.
 pub struct Bundle {
@@ -55,6 +56,17 @@ impl Bundle {
     /// The digest of the manifest: the name of the environment.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The digest of the manifest as the stamp says it; `None` where there is no stamp to be read.
+    pub fn stamped(&self) -> Result<Option<Digest>> {
+        let mut bytes = [0; stamp::SIZE];
+        let place = &self.payload.stamp;
+        if place.end - place.start != bytes.len() as u64 {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut bytes, place.start).map_err(Error::at("read", &self.path))?;
+        Ok(stamp::read(&bytes))
     }
 
     /// Where in the file the blob of `layer` begins, in bytes.

@@ -28,9 +28,10 @@ use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
 use crate::format::manifest::{Layer, LayerKind, Manifest};
 
-/// How long a start waits for another to finish unpacking before it does the work itself. A process
-/// that was stopped, not killed, keeps its lock.
+/// How long a start waits for another to finish unpacking before it does the work itself, and how many
+/// bytes are worth one more second. A process that was stopped, not killed, keeps its lock.
 const PATIENCE: Duration = Duration::from_secs(60);
+const SLOW_DISK: u64 = 20 << 20;
 
 /// A directory nobody can lock is taken for abandoned when it has not changed for this long.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
@@ -187,9 +188,11 @@ impl Cache {
         self.libc
     }
 
-    /// Waits until nobody else unpacks here. `None` after a while, or where locks cannot be had: then
-    /// the caller does work that somebody else may be doing too, and no harm comes of it.
-    pub fn lock(&self) -> Option<File> {
+    /// Waits until nobody else unpacks here. `None` after a while, the longer the more `bytes` there are to
+    /// unpack, or where locks cannot be had: then the caller does work that somebody else may be doing
+    /// too, and no harm comes of it.
+    pub fn lock(&self, bytes: u64) -> Option<File> {
+        let patience = PATIENCE + Duration::from_secs(bytes / SLOW_DISK);
         let file = File::options().create(true).append(true).open(self.root.join("lock")).ok()?;
         let start = Instant::now();
         let mut pause = Duration::from_millis(1);
@@ -197,7 +200,7 @@ impl Cache {
             match file.try_lock() {
                 Ok(()) => return Some(file),
                 Err(TryLockError::Error(_)) => return None,
-                Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => return None,
+                Err(TryLockError::WouldBlock) if start.elapsed() > patience => return None,
                 Err(TryLockError::WouldBlock) => thread::sleep(pause),
             }
             pause = (pause * 2).min(Duration::from_millis(20));

@@ -26,7 +26,7 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let libc = c_library::choose(manifest, order)?;
     let made_for = c_library::made_for(manifest, order);
     let cache = choose_cache(manifest, host, libc)?;
-    let _lock = cache.lock();
+    let _lock = cache.lock(manifest.unpacked_size());
     let place = cache.environment(&bundle.digest());
     if !repair && environment::is_usable(&place, &made_for) {
         // Somebody else was first while we waited.

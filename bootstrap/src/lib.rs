@@ -4,6 +4,7 @@
 //! the `environment`, and `launch`, which decides and then acts. The packer uses this crate's types;
 //! this crate knows nothing of the packer.
 
+pub mod archive;
 pub mod builtins;
 pub mod bundle;
 pub mod c_library;

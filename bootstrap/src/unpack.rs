@@ -27,8 +27,8 @@ use crate::format::manifest::Layer;
 use crate::format::path::TreePath;
 use crate::format::tar::{self, Entry, Kind};
 
-/// More threads than this gain little, and each holds two frames in memory.
-const MAX_THREADS: usize = 8;
+/// More threads than this gain little, and each holds two frames in memory, some 8 MiB.
+const MAX_THREADS: usize = 6;
 
 /// How much of a blob is hashed between two looks at whether to go on, in bytes.
 const HASH_STEP: usize = 1 << 20;

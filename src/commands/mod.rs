@@ -8,6 +8,7 @@ pub mod pack;
 pub mod rebase;
 pub mod run;
 pub mod runtime;
+pub mod verify;
 
 use std::path::PathBuf;
 

@@ -10,7 +10,7 @@ use super::Packing;
 use super::commands::Chosen;
 use crate::error::{Context, Failure, Result};
 use crate::project::Project;
-use crate::store::{Made, StoredLayer};
+use crate::store::{Made, StoredLayer, digest_of};
 use crate::tree::{Content, Node, Tree};
 
 /// Puts the app's directory on `sys.path`. A path in a `.pth` file is relative to the file's directory.
@@ -66,7 +66,7 @@ pub(super) fn content_key(tree: &Tree) -> std::io::Result<[u8; 32]> {
             Content::Symlink(target) => add(format!("link {target}").as_bytes()),
             content => {
                 add(if node.executable { b"program" } else { b"file" });
-                add(&content.read()?);
+                add(digest_of(content)?.as_bytes());
             }
         }
     }

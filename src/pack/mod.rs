@@ -5,6 +5,7 @@ mod commands;
 mod installed;
 mod locking;
 mod packed_runtime;
+mod recipe;
 mod resolution;
 mod runtime;
 mod side_by_side;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::{
-    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python, SCHEMA,
+    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
 };
 
 use self::side_by_side::both;
@@ -54,6 +55,17 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
+    pack_with(options, output, None, store, report)
+}
+
+/// The same with exactly the distributions of this lock, a `pylock.toml` that coil wrote: nothing is resolved.
+pub fn pack_with(
+    options: &cli::Project,
+    output: Option<PathBuf>,
+    exact: Option<&str>,
+    store: &Store,
+    report: &Report,
+) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
     let mut project = Project::read(&Words { otherwise, ..words(options, output, store)? })?;
@@ -80,7 +92,8 @@ pub fn pack(
             refuse_cycles(&project.requirement_files)?;
             let target = Target::of(&interpreter)?;
             project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
-            let resolve = |report: &Report| resolution::resolve(&packing.saying(report), &project, options);
+            let resolve =
+                |report: &Report| resolution::resolve(&packing.saying(report), &project, options, exact);
             // Harvesting keeps this machine busy, resolving and fetching the network.
             let (runtime, resolved) = both(report, harvest, resolve)?;
             let layers = wheels::layers(&packing, &runtime.facts.python, &resolved.wheels)?;
@@ -134,9 +147,25 @@ pub fn pack(
         environment,
         lock,
         source: project.source,
+        recipe: Some(recipe::of(options)?),
     };
+    check(&manifest)?;
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
     Ok(Parts { manifest, blobs })
+}
+
+/// Refuses what no launcher would read: better now than at the first start.
+fn check(manifest: &Manifest) -> Result<()> {
+    let json = manifest.encode();
+    let links = manifest.environment.links.len();
+    if json.len() as u64 > MAX_SIZE {
+        let message = format!("the bundle would need {links} links, and a manifest has no room for as many");
+        return Err(
+            Failure::new(message).hint("leave out distributions that share directories with many files")
+        );
+    }
+    let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
+    Manifest::parse(&json, payload).map(drop).context(|| "this cannot be packed".into())
 }
 
 /// The runtime that the user asks for.
@@ -228,21 +257,22 @@ impl<'a> Packing<'a> {
     }
 }
 
+/// `NAME=ENTRY`, split.
+fn split_command(text: &String) -> Result<(String, String)> {
+    let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
+    pair.ok_or_else(|| {
+        Failure::new(format!("--command {text:?} does not name an entry")).hint("write --command NAME=ENTRY")
+    })
+}
+
 fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Result<Words> {
-    let split = |text: &String| {
-        let pair = text.split_once('=').map(|(name, entry)| (name.to_owned(), entry.to_owned()));
-        pair.ok_or_else(|| {
-            Failure::new(format!("--command {text:?} does not name an entry"))
-                .hint("write --command NAME=ENTRY")
-        })
-    };
     Ok(Words {
         projects: options.projects.clone(),
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
         choice: choice(&options.choice),
         entry: options.entry.clone(),
-        commands: options.commands.iter().map(split).collect::<Result<_>>()?,
+        commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
         app: options.app.clone(),
         name: options.name.clone(),
         never: output.into_iter().collect(),

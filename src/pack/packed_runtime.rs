@@ -99,6 +99,7 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         environment: Environment::default(),
         lock: None,
         source: None,
+        recipe: None,
     };
     let candidate = Candidate { root: store.runtimes(), needs: None };
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);

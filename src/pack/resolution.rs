@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::Packing;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
+use crate::lock::Lock;
 use crate::project::Project;
 use crate::project::requires_python::check_requires_python;
+use crate::resolve::again;
 use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::resolve::pin::{FetchedWheel, Pin, Source};
 use crate::resolve::shelf::Shelf;
@@ -72,11 +74,18 @@ struct Remembrance {
     is_new: bool,
 }
 
-/// Builds what has to be built, decides what is needed, and puts all wheels into the store.
-pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Resolved> {
-    let fetched = fetched(packing, project, options)?;
+/// Builds what has to be built, decides what is needed, and puts all wheels into the store. With the text of a
+/// lock that coil wrote nothing is decided: it says what is needed.
+pub fn resolve(
+    packing: &Packing,
+    project: &Project,
+    options: &cli::Project,
+    exact: Option<&str>,
+) -> Result<Resolved> {
+    let exact = exact.map(Lock::from_toml).transpose()?;
+    let fetched = fetched(packing, project, options, exact.as_ref())?;
     if fetched.is_new {
-        packing.report.done(&format!("hint: `{}` keeps these versions", lock_command(options)));
+        packing.report.note(&format!("`{}` keeps these versions", lock_command(options)));
     }
     let own = |pin: &Pin| match pin.source {
         Source::Built(index) => index,
@@ -89,12 +98,17 @@ pub fn resolve(packing: &Packing, project: &Project, options: &cli::Project) -> 
         let name = wheel.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         KeptWheel { name, digest: wheel.sha256 }
     };
-    let lock = lock_of(&fetched.decision.pins, &fetched.wheels, packing.interpreter);
+    let lock = exact.unwrap_or_else(|| lock_of(&fetched.decision.pins, &fetched.wheels, packing.interpreter));
     Ok(Resolved { wheels: order.into_iter().map(kept).collect(), lock: lock.to_toml() })
 }
 
 /// The same, with all that is known of it.
-pub fn fetched(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Fetched> {
+pub fn fetched(
+    packing: &Packing,
+    project: &Project,
+    options: &cli::Project,
+    exact: Option<&Lock>,
+) -> Result<Fetched> {
     let Packing { interpreter, store, report, .. } = packing;
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
@@ -119,6 +133,12 @@ pub fn fetched(packing: &Packing, project: &Project, options: &cli::Project) -> 
         refuse_to_resolve(&request, options)?;
     }
     let shelf = StoreShelf { store, refresh: options.refresh };
+    if let Some(lock) = exact {
+        let decision = Decision { pins: again::pins(lock, &request)?, is_locked: true };
+        report.doing("fetching wheels");
+        let wheels = fetch(&decision.pins, &request.only_built(), &workshop, &shelf)?;
+        return Ok(Fetched { decision, wheels, built: request.built, is_new: false });
+    }
     let Remembrance { decision, wheels, warnings, is_new } =
         remembered(packing, &request, options, (&workshop, &shelf))?;
     warnings.iter().for_each(|warning| report.warning(warning));

@@ -1,5 +1,7 @@
 //! What the words of the command line come to, all together.
 
+use std::path::Path;
+
 use super::*;
 
 fn words(projects: &[&str]) -> Words {

@@ -278,11 +278,10 @@ impl<'a> Walk<'a> {
         for (path, place) in &self.links {
             let Some(Node { content: Content::Symlink(target), .. }) = self.tree.get(place) else { continue };
             let Some(there) = place.follow(target) else { continue };
-            let below = format!("{there}/");
-            let packed = |name: &TreePath| {
-                *name == there || name.starts_with(&below) || there.starts_with(&format!("{name}/"))
-            };
-            if !self.tree.iter().any(|(name, _)| packed(name)) {
+            // It is there itself, or something below it, or a link above it.
+            let mut above = std::iter::successors(Some(there.clone()), TreePath::parent);
+            let packed = self.tree.has_directory(&there) || above.any(|name| self.tree.get(&name).is_some());
+            if !packed {
                 let failure = Failure::new(format!(
                     "the link {} cannot be packed: what it leads to, {target}, is left out",
                     path.display()

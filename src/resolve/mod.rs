@@ -4,6 +4,7 @@
 //! `pip`, so that the user's indexes, proxies, certificates and credentials keep working; `pip` fetches and
 //! builds. Credentials stay in the scratch directory: none reaches the lock.
 
+pub mod again;
 pub mod build;
 mod build_environment;
 mod build_memory;
@@ -208,6 +209,11 @@ impl Request {
             && self.wheels.is_empty()
             && self.built.is_empty()
             && self.uv_projects.is_empty()
+    }
+
+    /// What was built of it, and where distributions come from: all that matters once the pins are known.
+    pub fn only_built(&self) -> Request {
+        Request { built: self.built.clone(), options: self.options.clone(), ..Request::default() }
     }
 
     /// Whether everything is decided by locks, and nothing is left to resolve.

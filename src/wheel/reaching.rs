@@ -46,6 +46,7 @@ pub(super) fn with_bytes<T: Default>(content: &Content, look: impl FnOnce(&[u8])
     let path = match content {
         Content::Bytes(bytes) => return Ok(look(bytes)),
         Content::Symlink(_) => return Ok(T::default()),
+        Content::Spooled(_) => return Ok(look(&content.read()?)),
         Content::File(path) => path.as_path(),
         Content::Temporary(path) => path,
     };

@@ -24,6 +24,9 @@ pub const MAX_FRAME: u64 = 4 << 20;
 /// How long the fixed part at the end of the index is, in bytes.
 pub const FOOTER_SIZE: usize = 9;
 
+/// The longest a frame can be in a blob, in bytes: what zstd adds at most to what does not compress.
+const MAX_COMPRESSED: u64 = MAX_FRAME + (MAX_FRAME >> 7);
+
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A5E;
 const SEEKABLE_MAGIC: u32 = 0x8F92_EAB1;
 const HEADER_SIZE: usize = 8;
@@ -74,7 +77,9 @@ pub fn parse(index: &[u8], blob_size: u64, unpacked_size: u64) -> Result<Vec<Fra
     let mut unpacked = 0;
     for entry in entries.chunks_exact(ENTRY_SIZE) {
         let frame = Frame { offset, compressed: le32(entry), decompressed: le32(&entry[4..]) };
-        if u64::from(frame.decompressed) > MAX_FRAME || frame.decompressed == 0 {
+        let too_large =
+            u64::from(frame.decompressed) > MAX_FRAME || u64::from(frame.compressed) > MAX_COMPRESSED;
+        if too_large || frame.decompressed == 0 {
             return Err(Damage::new("a layer's frame index claims a frame that is too large or empty"));
         }
         offset += u64::from(frame.compressed);
@@ -153,7 +158,10 @@ mod tests {
 
     #[test]
     fn a_frame_that_claims_to_be_huge_is_refused() {
-        let index = encode(&[(100, u32::MAX)]);
-        assert!(parse(&index, 100 + index.len() as u64, u64::from(u32::MAX)).is_err());
+        for (compressed, decompressed) in [(100, u32::MAX), (u32::MAX, 100)] {
+            let index = encode(&[(compressed, decompressed)]);
+            let size = u64::from(compressed) + index.len() as u64;
+            assert!(parse(&index, size, u64::from(decompressed)).is_err());
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Damage;
 use super::digest::Digest;
 use super::path::TreePath;
+use super::recipe::Recipe;
 use super::template;
 
 /// The version of the format that this code reads and writes.
@@ -61,6 +62,9 @@ pub struct Manifest {
     /// The commit that was packed, where the sources are in git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Revision>,
+    /// How the bundle was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
 }
 
 /// Which state of the sources was packed.
@@ -292,6 +296,7 @@ impl Manifest {
         self.check_layers(payload_size)?;
         self.check_python()?;
         self.check_plan()?;
+        self.recipe.as_ref().map_or(Ok(()), Recipe::check)?;
         if let Some(default) = &self.default
             && !self.commands.contains_key(default)
         {
@@ -472,6 +477,7 @@ pub(crate) mod tests {
             },
             lock: None,
             source: None,
+            recipe: None,
         }
     }
 

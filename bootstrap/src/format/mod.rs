@@ -8,6 +8,7 @@ pub mod digest;
 pub mod frames;
 pub mod manifest;
 pub mod path;
+pub mod recipe;
 pub mod sections;
 pub mod stamp;
 pub mod tar;

@@ -10,7 +10,7 @@ use object::elf::FileHeader64;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, SectionHeader};
 
-use super::Damage;
+use super::{Damage, stamp};
 
 /// The section that holds the manifest.
 pub const MANIFEST: &str = ".coil.manifest";
@@ -29,6 +29,8 @@ pub struct Payload {
     pub manifest: Range<u64>,
     /// The layers.
     pub layers: Range<u64>,
+    /// The stamp.
+    pub stamp: Range<u64>,
 }
 
 /// Finds the payload in a file of `file_size` bytes; only headers are read.
@@ -48,5 +50,5 @@ pub fn locate<'data, R: ReadRef<'data>>(file: R, file_size: u64) -> Result<Paylo
         let end = start.checked_add(size).filter(|end| *end <= file_size);
         end.map(|end| start..end).ok_or_else(|| Damage::new(format!("its section {name} is cut short")))
     };
-    Ok(Payload { manifest: find(MANIFEST)?, layers: find(LAYERS)? })
+    Ok(Payload { manifest: find(MANIFEST)?, layers: find(LAYERS)?, stamp: find(stamp::SECTION)? })
 }

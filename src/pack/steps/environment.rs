@@ -82,6 +82,7 @@ fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
         c_library: CLibraryRule::Bundled,
         lock: None,
         source: None,
+        recipe: None,
     })
 }
 

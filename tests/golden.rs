@@ -1,0 +1,70 @@
+//! Promise: the same tree is the same layer, for ever: these digests are the names of layers on machines out
+//! there. They change with libzstd, with its parameters, with where frames are cut and with the tar writer;
+//! none of these may change unnoticed.
+
+use coil::layer;
+use coil::pool::Pool;
+use coil::tree::{Content, Node, Tree};
+use coil_bootstrap::format::path::TreePath;
+
+/// Text that compresses like text, and noise that does not compress.
+fn text(seed: u32, length: usize) -> Vec<u8> {
+    let mut words = Vec::with_capacity(length + 16);
+    let mut state = seed;
+    while words.len() < length {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        words.extend(format!("{} ", (state >> 20) % 700).bytes());
+    }
+    words.truncate(length);
+    words
+}
+
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Several frames of small files, a file of several frames, links, programs, long and foreign names.
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    let mut add = |path: &str, content: Content, executable: bool| {
+        let node = Node { content, executable, origin: "test".into() };
+        tree.insert(TreePath::new(path).unwrap(), node).unwrap();
+    };
+    for number in 0..50 {
+        add(&format!("venv/lib/m{number}.py"), Content::bytes(text(number, 100_000)), number % 7 == 0);
+    }
+    add("venv/lib/long.bin", Content::bytes([text(1, 4_000_000), noise(2, 1_000_000)].concat()), false);
+    add("venv/lib/exact.bin", Content::bytes(noise(3, (4 << 20) - 512)), false);
+    add("venv/bin/tool", Content::Symlink("../lib/m0.py".into()), false);
+    add(&format!("venv/share/{}/{}", "d".repeat(200), "n".repeat(200)), Content::bytes(*b"x"), false);
+    add("venv/share/grüße", Content::bytes(*b""), true);
+    tree
+}
+
+#[test]
+fn the_bytes_of_a_layer_are_what_they_were_at_every_level() {
+    let made: Vec<String> = GOLDEN
+        .iter()
+        .map(|(level, _)| {
+            layer::write(&tree(), *level, &Pool::for_this_machine(), &mut std::io::sink())
+                .unwrap()
+                .digest
+                .hex()
+        })
+        .collect();
+    let expected: Vec<&str> = GOLDEN.iter().map(|(_, digest)| *digest).collect();
+    assert_eq!(made, expected, "{}", layer::compressor());
+    assert_eq!(layer::compressor(), "libzstd 1.5.7");
+}
+
+const GOLDEN: [(i32, &str); 4] = [
+    (1, "30c8d6e60dd35596c35add4da1d506ccb6c61c695127b5707a0a96d4fdae79b5"),
+    (3, "54df380afd4845bc8ee821c2979e7027be4b98e43232dba8b5eb18d7d70c130b"),
+    (9, "0d101941a4a9344922eedb7ee6c43e693417674fcd2c233b983c7caaa4706efe"),
+    (17, "3dae087ece209be3dfad485df1d8995dcbbd3d88a4acc4150084d8f34d9f7dd3"),
+];
