@@ -183,24 +183,23 @@ fn a_disk_that_fills_up_is_named_and_the_next_pack_is_right() {
 }
 
 #[test]
-fn a_full_directory_for_temporary_files_is_named() {
+fn a_full_directory_for_temporary_files_is_no_obstacle() {
     if let Some(reason) = cannot_mount() {
         return skip(&reason);
     }
     // A member that is too large for memory goes through a temporary file.
-    let large: Vec<u8> = (0..12_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> = (0..40_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let bench = Bench::new()
         .wheel_in("wheels", &wheel("one").file("large.bin", &large))
         .file("main.py", "import one\n");
     fs::create_dir(bench.path("small")).unwrap();
     let script = "cd \"$1\"; mount -t tmpfs -o size=2m tmpfs small; export COIL_CACHE=\"$2\" TMPDIR=\"$1/small\"; code=0
         \"$0\" pack wheels/one-1.0-py3-none-any.whl -e one:main --no-index -o out || code=$?
-        find small -mindepth 1; ls out 2>/dev/null || true; echo \"code $code\"
-        export TMPDIR=/tmp; \"$0\" pack wheels/one-1.0-py3-none-any.whl -e one:main --no-index -q -o out";
+        find small -mindepth 1; echo \"code $code\"";
     let cache = kit::packer_cache();
     let ran = mounting(script, &[COIL.as_ref(), bench.root().as_os_str(), cache.as_os_str()]);
-    assert!(ran.stdout == "code 1\n" && ran.status.success(), "{ran}");
-    assert!(ran.stderr.contains("space") && ran.stderr.contains("TMPDIR"), "{ran}");
+    // What a pack works on lies in the cache: on the disk that needs the room anyway.
+    assert!(ran.stdout == "code 0\n" && bench.path("out").exists(), "{ran}");
 }
 
 #[test]
@@ -230,6 +229,9 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// How many packs are interrupted.
+const ROUNDS: u32 = 12;
+
 #[test]
 fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
     let cache = kit::scratch();
@@ -247,9 +249,9 @@ fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
     bench.pack_to("dist/app", &words);
     let warm = warm.elapsed();
 
-    for round in 0..30u32 {
+    for round in 0..ROUNDS {
         let signal = ["-INT", "-TERM", "-KILL"][round as usize % 3];
-        // Five rounds make everything anew.
+        // Every sixth round makes everything anew.
         let whole = if round % 6 == 5 {
             fs::remove_dir_all(cache.path().join("pack")).unwrap();
             cold
@@ -269,7 +271,7 @@ fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Moments that are spread over the whole of it, most of them near its end, where it writes.
-        let part = f64::from(round * 7919 % 30) / 30.0;
+        let part = f64::from(round * 7919 % ROUNDS) / f64::from(ROUNDS);
         std::thread::sleep(whole.mul_f64(1.1 * part.sqrt()).max(Duration::from_millis(1)));
         let sent =
             Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
@@ -284,7 +286,7 @@ fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
         if is_bundle {
             app.start().env("COIL", "verify").run().succeeded();
         }
-        if round % 6 == 5 || round == 29 {
+        if round % 6 == 5 {
             let right = bench.pack_to("dist/app", &words);
             assert_eq!(right.start().run().printed(), format!("round {round}"));
             let fresh =

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::error::Error;
-use coil_bootstrap::format::manifest::Manifest;
+use coil_bootstrap::format::manifest::{CLibraryRule, Manifest, Revision};
 use coil_bootstrap::format::recipe::{Input, InputKind, Recipe};
 use coil_bootstrap::verify::{check_layer, check_stamp};
 
@@ -105,8 +105,8 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    /// The words that lead to the same bundle from here. The sources are taken as they lie there now; a commit
-    /// that the manifest names would be one more word.
+    /// The words that lead to the same bundle from here. The sources are those of the commit that the manifest
+    /// names, and as they lie there now where they had been changed.
     fn words(&self, recipe: &Recipe) -> Result<Pack> {
         let mut words: Vec<String> = ["coil", "pack"].map(str::to_owned).into();
         let mut word = |name: &str, value: &str| words.push(format!("--{name}={value}"));
@@ -115,6 +115,17 @@ impl Rebuild<'_> {
         match &self.options.runtime {
             Some(file) => word("runtime", &file.to_string_lossy()),
             None => word("python", self.options.python.as_deref().unwrap_or(&self.manifest.python.version)),
+        }
+        word(
+            "libc",
+            match self.manifest.c_library {
+                CLibraryRule::Auto => "auto",
+                CLibraryRule::Bundled => "bundled",
+                CLibraryRule::Host => "host",
+            },
+        );
+        if let Some(Revision { commit, dirty: false }) = &self.manifest.source {
+            word("rev", commit);
         }
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));

@@ -94,7 +94,7 @@ impl Reading<'_> {
                 self.missing.push(path.clone());
                 return Ok(());
             }
-            Err(error) => return Err(error).writing(&std::env::temp_dir(), ELSEWHERE, unreadable),
+            Err(error) => return Err(error).writing(&tempfile::env::temp_dir(), ELSEWHERE, unreadable),
         };
         let place = self
             .layout

@@ -12,11 +12,13 @@ use crate::error::{Failure, Result};
 use crate::layer::compressor;
 use crate::lock::url;
 use crate::project::argument::Argument;
+use crate::project::lock_file::LockFile;
 
 /// The recipe of what these words lead to.
 pub fn of(options: &cli::Project) -> Result<Recipe> {
     let mut inputs = options.projects.iter().map(|text| input(text)).collect::<Result<Vec<_>>>()?;
-    for file in &options.requirements {
+    // What a lock says is in the manifest whole.
+    for file in options.requirements.iter().filter(|file| LockFile::named(file).is_none()) {
         inputs.push(Input { kind: InputKind::Requirements, name: name_of(file)?, extras: Vec::new() });
     }
     if options.app.is_some() {

@@ -82,7 +82,7 @@ impl Archive {
         let content = self.zip.by_index(member.index);
         let content = content.map_err(|cause| Failure::new(about("cannot be read")).because(cause))?;
         let copied = io::copy(&mut content.take(bound.saturating_add(1)), sink).writing(
-            &std::env::temp_dir(),
+            &tempfile::env::temp_dir(),
             ELSEWHERE,
             || about("cannot be unpacked"),
         )?;
