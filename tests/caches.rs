@@ -85,7 +85,8 @@ fn a_first_start_can_be_killed_at_any_time_and_the_next_one_works() {
         for layer in entries(cache.path(), "layers") {
             let name = layer.file_name().unwrap().to_str().unwrap().to_owned();
             // A digest, and for what is settled for a C library or a runtime a word about that.
-            let digest = name.get(..64).is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let digest =
+                name.get(..64).is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
             assert!(digest && !name[64..].contains('.'), "{}", layer.display());
         }
         if point % 3 == 0 {

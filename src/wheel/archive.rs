@@ -11,8 +11,9 @@ use std::path::Path;
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::path::TreePath;
 use sha2::{Digest as _, Sha256};
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
+use super::inflate::Inflater;
 use super::spill::ELSEWHERE;
 use crate::error::{Context, Failure, Result, Writing};
 
@@ -22,6 +23,7 @@ pub struct Archive {
     digest: Digest,
     zip: ZipArchive<BufReader<File>>,
     members: Vec<Member>,
+    inflater: Inflater,
 }
 
 /// A file or a symbolic link in the archive.
@@ -35,6 +37,7 @@ pub struct Member {
     pub executable: bool,
     /// Whether it is a symbolic link, its content being the target.
     pub link: bool,
+    deflated: bool,
     index: usize,
 }
 
@@ -48,7 +51,8 @@ impl Archive {
             let mut again = File::open(path).context(|| format!("{} cannot be read", path.display()))?;
             refuse_differing_twins(&mut again, zip.central_directory_start(), label)?;
         }
-        let mut archive = Archive { label: label.to_owned(), digest, zip, members: Vec::new() };
+        let mut archive =
+            Archive { label: label.to_owned(), digest, zip, members: Vec::new(), inflater: Inflater::new() };
         for index in 0..archive.zip.len() {
             if let Some(member) = archive.check(index)? {
                 archive.members.push(member);
@@ -79,13 +83,17 @@ impl Archive {
                 member.size
             ))));
         }
-        let content = self.zip.by_index(member.index);
-        let content = content.map_err(|cause| Failure::new(about("cannot be read")).because(cause))?;
-        let copied = io::copy(&mut content.take(bound.saturating_add(1)), sink).writing(
-            &tempfile::env::temp_dir(),
-            ELSEWHERE,
-            || about("cannot be unpacked"),
-        )?;
+        let unreadable = |cause| Failure::new(about("cannot be read")).because(cause);
+        let deflated = member.deflated;
+        let copied = if deflated {
+            let mut raw = self.zip.by_index_raw(member.index).map_err(unreadable)?;
+            let crc32 = raw.crc32();
+            self.inflater.copy(&mut raw, crc32, bound, sink)
+        } else {
+            let content = self.zip.by_index(member.index).map_err(unreadable)?;
+            io::copy(&mut content.take(bound.saturating_add(1)), sink)
+        };
+        let copied = copied.writing(&tempfile::env::temp_dir(), ELSEWHERE, || about("cannot be unpacked"))?;
         if copied != member.size {
             return Err(Failure::new(about(&format!("does not have the {bound} bytes that it declares"))));
         }
@@ -125,7 +133,8 @@ impl Archive {
         if !link && !matches!(mode & TYPE_MASK, 0 | TYPE_FILE) {
             return Err(refuse("is neither a file nor a symbolic link"));
         }
-        Ok(Some(Member { path, size: entry.size(), executable: mode & 0o111 != 0, link, index }))
+        let deflated = entry.compression() == CompressionMethod::Deflated;
+        Ok(Some(Member { path, size: entry.size(), executable: mode & 0o111 != 0, link, deflated, index }))
     }
 }
 

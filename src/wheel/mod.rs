@@ -10,6 +10,7 @@ pub mod assembly;
 pub mod contain;
 pub mod dist_info;
 pub mod entry_points;
+mod inflate;
 pub mod layout;
 pub mod metadata;
 pub mod name;
