@@ -46,6 +46,8 @@ impl Bench {
         let foreign = ["COIL", "PYTHON", "VIRTUAL_ENV", "CONDA", "SOURCE_DATE_EPOCH"];
         variables.retain(|name, _| !foreign.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)));
         variables.insert("COIL_CACHE".into(), packer_cache().into());
+        // A bench lies in this repository's own build directory and is no part of it.
+        variables.insert("GIT_CEILING_DIRECTORIES".into(), ground().into());
         let bench = Bench { place, network: false, variables };
         fs::create_dir_all(bench.wheels()).expect("a scratch directory can be written");
         bench
