@@ -84,8 +84,7 @@ impl Archive {
             ))));
         }
         let unreadable = |cause| Failure::new(about("cannot be read")).because(cause);
-        let deflated = member.deflated;
-        let copied = if deflated {
+        let copied = if member.deflated {
             let mut raw = self.zip.by_index_raw(member.index).map_err(unreadable)?;
             let crc32 = raw.crc32();
             self.inflater.copy(&mut raw, crc32, bound, sink)

@@ -331,7 +331,7 @@ fn encrypted_and_lying_members_are_refused() {
     let bomb = demo().recorded_as("demo/x", &"x".repeat(1 << 20), "sha256=x,10");
     refused(&bomb, "has 1048576 bytes instead of at most 10");
     let bomb = demo().recorded_as("demo/x", &"x".repeat(1 << 20), "sha256=x,10").declared("demo/x", 10);
-    refused(&bomb, "demo/x cannot be unpacked");
+    refused(&bomb, "demo/x does not have the 10 bytes that it declares");
     refused(&demo().file("demo/x", "x").declared("demo/x", u32::MAX - 1), "demo/x");
     let short = demo().recorded_as("demo/x", "x", &format!("sha256={},", fixture::sha256(b"x")));
     refused(&short.declared("demo/x", 2), "does not have the 2 bytes that it declares");
