@@ -28,12 +28,20 @@ impl Color {
     /// Makes it so, for the whole process.
     pub fn choose(self) {
         let choice = match self {
+            // With CI set, anstream colours what is called a dumb terminal.
+            Color::Auto if is_dumb() => ColorChoice::Never,
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
         choice.write_global();
     }
+}
+
+/// Whether the terminal knows no colours, and nobody forces them.
+fn is_dumb() -> bool {
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+    !forced && std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// What kind of line it is.
