@@ -27,10 +27,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coil_bootstrap::cache::{self, Workspace};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::workspace::{self, Workspace};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -104,7 +104,7 @@ impl Store {
         }
         let lock = lock_file(&root).filter(|file| file.lock_shared().is_ok());
         let tmp = root.join("tmp");
-        cache::sweep(&tmp);
+        workspace::sweep(&tmp, None);
         let workspace = Workspace::create_in(&tmp).map_err(|error| cannot(&tmp, error.into()))?;
         Ok(Store { root, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
     }

@@ -87,9 +87,10 @@ impl Fixture {
 
     /// Does what a first start does, and returns the environment's directory.
     fn first_start(&self) -> Result<PathBuf, Error> {
-        let candidate = Candidate { root: self.cache(), needs: None };
+        let candidate = Candidate::at(self.cache());
         let uid = fs::metadata(self.directory.path()).unwrap().uid();
-        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None };
+        let host =
+            Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None, keep: None };
         prepare(&Bundle::open(&self.path())?, &host, false)
     }
 

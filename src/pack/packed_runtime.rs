@@ -102,7 +102,7 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         source: None,
         recipe: None,
     };
-    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let candidate = Candidate::at(store.runtimes());
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
     if !environment::is_usable(&directory, &made_for(&manifest, Order::None)) {

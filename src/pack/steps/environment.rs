@@ -29,7 +29,7 @@ pub const APP: &str = "COIL_APP";
 pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
     let Packing { store, report, .. } = packing;
     let manifest = manifest(packing, installed)?;
-    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let candidate = Candidate::at(store.runtimes());
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
     if is_usable(&directory, &made_for(&manifest, Order::None)) {
