@@ -314,12 +314,29 @@ pub struct Project {
     /// Resolve anew, even if the same requirements were resolved within the last hour.
     #[arg(long)]
     pub refresh: bool,
+    /// Libraries that no wheel brings.
+    #[command(flatten)]
+    pub libraries: Libraries,
     /// What of the project is wanted.
     #[command(flatten)]
     pub choice: Choice,
     /// Where distributions come from.
     #[command(flatten)]
     pub index: Index,
+}
+
+/// What becomes of libraries that are needed and that neither the runtime nor a wheel has.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Library options")]
+pub struct Libraries {
+    /// Leave this library to the host, such as libGL.so.1 or "libxcb*": without it on the host, what needs it
+    /// cannot be loaded there.
+    #[arg(long, value_name = "LIBRARY")]
+    pub host_library: Vec<String>,
+    /// Bring this library, and all that it needs, from this machine, such as libGL.so.1 or libpq.so.5; a pattern
+    /// stands for what is needed and missing.
+    #[arg(long, value_name = "LIBRARY")]
+    pub bring_library: Vec<String>,
 }
 
 /// Which parts of a project are packed, and whether a lock must say what they need.

@@ -16,6 +16,7 @@ pub mod last_use;
 pub mod launcher;
 pub mod layer;
 pub mod lock;
+pub mod needs;
 pub mod pack;
 pub mod plan;
 pub mod pool;

@@ -64,6 +64,7 @@ fn describe(manifest: &Manifest) -> String {
 fn line(layer: &Layer) -> String {
     let kind = match layer.kind {
         LayerKind::Runtime => "runtime",
+        LayerKind::Libraries => "libs",
         LayerKind::Wheel => "wheel",
         LayerKind::App => "app",
     };
