@@ -103,9 +103,15 @@ pub struct Lock {
 pub struct Inspect {
     /// The bundle.
     pub bundle: PathBuf,
-    /// Print the manifest, as JSON.
+    /// Print the manifest, or what is asked for, as JSON.
     #[arg(long, conflicts_with = "lock")]
     pub json: bool,
+    /// Read the files inside and tell where they run: processor, kernel, C library, libraries of the host.
+    #[arg(long, conflicts_with_all = ["lock", "sizes"])]
+    pub portability: bool,
+    /// Show what each part takes, packed and unpacked.
+    #[arg(long, conflicts_with = "lock")]
+    pub sizes: bool,
     /// Print the lock, as pylock.toml (PEP 751).
     #[arg(long)]
     pub lock: bool,
@@ -257,9 +263,12 @@ pub struct RuntimeBuild {
 pub struct RuntimeInspect {
     /// A runtime file, or a bundle.
     pub file: PathBuf,
-    /// Print what is known of it, as JSON.
+    /// Print what is known of it, or what is asked for, as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Show what each part takes, packed and unpacked.
+    #[arg(long)]
+    pub sizes: bool,
 }
 
 /// What is packed, and how: the same for every command that packs.

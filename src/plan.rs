@@ -180,6 +180,7 @@ mod tests {
             scripts: scripts.iter().map(|name| path(name)).collect(),
             reaching: Vec::new(),
             programs: BTreeMap::new(),
+            needs: Needs::default(),
         }
     }
 

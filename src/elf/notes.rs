@@ -11,6 +11,7 @@ use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::ProgramHeader;
 
+use super::ElfError;
 use super::image::Image;
 
 /// `GNU_PROPERTY_X86_ISA_1_NEEDED` (x86-64 psABI, "Program Property"): a bit for each level.
@@ -29,6 +30,11 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Reads the notes of the file that begins with `bytes`, of which those before its end are enough.
+    pub fn read(bytes: &[u8]) -> Result<Notes, ElfError> {
+        Image::parse(bytes).map(|image| Notes::of(&image))
+    }
+
     /// Reads the notes of a file; those that cannot be read say nothing.
     pub fn of(image: &Image) -> Notes {
         let mut notes = Notes::default();
@@ -93,7 +99,7 @@ mod tests {
     fn the_oldest_kernel_of_a_real_program_is_read() {
         let bytes = fixture::this_executable();
         let notes = Notes::of(&Image::parse(&bytes).unwrap());
-        assert!(notes.kernel.is_some_and(|kernel| kernel >= [2, 6, 32] && kernel < [9, 0, 0]), "{notes:?}");
+        assert!(notes.kernel.is_some_and(|kernel| ([2, 6, 32]..[9, 0, 0]).contains(&kernel)), "{notes:?}");
     }
 
     #[test]

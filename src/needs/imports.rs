@@ -13,6 +13,8 @@ use coil_bootstrap::format::path::TreePath;
 pub struct Imports {
     always: HashSet<String>,
     perhaps: HashSet<String>,
+    /// Perhaps, by the package itself: it knows how to do without, whoever else imports it.
+    spared: HashSet<String>,
 }
 
 /// Whether a module is imported.
@@ -27,9 +29,10 @@ pub enum Imported {
 }
 
 impl Imports {
-    /// Whether the file at `path` is a source that counts: tests may import what nobody has.
+    /// Whether the file at `path` is a source that counts: tests and examples may import what nobody has.
     pub fn wants(path: &TreePath) -> bool {
-        let test = |part: &str| matches!(part, "test" | "tests" | "testing" | "conftest.py");
+        let test =
+            |part: &str| matches!(part, "test" | "tests" | "testing" | "conftest.py" | "examples" | "docs");
         path.ends_with(".py") && !path.split('/').any(|part| test(part) || part.starts_with("test_"))
     }
 
@@ -47,7 +50,11 @@ impl Imports {
             if !statement.starts_with("import ") && !statement.starts_with("from ") {
                 continue;
             }
-            let names = if line.len() == statement.len() { &mut self.always } else { &mut self.perhaps };
+            let names = match line.len() == statement.len() {
+                true => &mut self.always,
+                false if module == package => &mut self.spared,
+                false => &mut self.perhaps,
+            };
             add_statement(&whole(statement, &mut lines), package, names);
         }
     }
@@ -55,6 +62,7 @@ impl Imports {
     /// Whether the extension module at `path` is imported.
     pub fn of(&self, path: &TreePath) -> Imported {
         match module_name(path) {
+            Some(name) if self.spared.contains(&name) => Imported::Perhaps,
             Some(name) if self.always.contains(&name) => Imported::Always,
             Some(name) if self.perhaps.contains(&name) => Imported::Perhaps,
             _ => Imported::Unseen,
@@ -140,6 +148,14 @@ mod tests {
         ] {
             assert_eq!(imports.of(&path(module)), imported, "{module}");
         }
+    }
+
+    #[test]
+    fn what_the_package_itself_can_do_without_is_not_always_there() {
+        let mut imports = Imports::default();
+        imports.add(&path("p/__init__.py"), b"try:\n    import p.scrap\nexcept ImportError: pass\n");
+        imports.add(&path("p/clip.py"), b"import p.scrap\n");
+        assert_eq!(imports.of(&path("p/scrap.so")), Imported::Perhaps);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A wheel may hold plugins that somebody loads if he can, and whose libraries no bundle has: those of Qt for
 //! databases, a threading layer of numba. To refuse them would refuse what works. What is essential:
 //!
-//! - an extension module that a module of the same layer imports as it is imported itself; or that none is seen to import,
+//! - an extension module that a module of the same layer imports as it is imported itself, unless its package tries
+//!   to do without; or that none is seen to import,
 //!   unless another one beside it can be loaded;
 //! - in a layer without extension modules, the libraries (which are opened through ctypes), unless another one beside them can be
 //!   loaded; of the programs on PATH likewise;

@@ -93,7 +93,7 @@ fn another_layer_provides_what_is_missing_and_passes_on_what_it_misses_itself() 
         .library("q/liba.so", &["libaway.so"])
         .library("q/libother.so", &["libfar.so"])
         .needs();
-    assert_eq!(missing(&[user.clone()]), ["!liba.so"]);
+    assert_eq!(missing(std::slice::from_ref(&user)), ["!liba.so"]);
     assert_eq!(missing(&[user, provider.clone()]), ["!libaway.so", "libfar.so"]);
     assert_eq!(missing(&[provider]), ["libaway.so", "libfar.so"]);
 }

@@ -77,7 +77,7 @@ pub fn check(listings: &[Listing], expected: &Expected, report: &Report) -> Resu
     }
     for (origin, files, libraries) in by_origin(&plugins) {
         report.warning(&format!(
-            "{origin}: what can do without is only loaded where the host has {}: {}",
+            "{origin}: nothing in the bundle provides {}; without that on the host, some of it cannot be loaded: {}",
             listed(&libraries),
             listed(&files)
         ));
@@ -97,6 +97,9 @@ fn refuse(first: &Missing, all: &[Missing]) -> Failure {
     let own: BTreeSet<String> = all.iter().filter(same).map(|missing| missing.library.to_owned()).collect();
     let libraries: BTreeSet<&str> = all.iter().map(|missing| missing.library).collect();
     let words = |option: &str| {
+        if libraries.len() > SHOWN {
+            return format!("--{option} \"*\"");
+        }
         let each = libraries.iter().map(|library| format!("--{option} {library}"));
         each.collect::<Vec<_>>().join(" ")
     };

@@ -26,16 +26,12 @@ pub fn layer(
     }
     let layers = layers(listings.iter().copied());
     let missing = World::new(&layers).missing();
-    let mut wanted = BTreeSet::new();
-    for pattern in &expected.brought {
-        match pattern.name() {
-            Some(name) => drop(wanted.insert(name)),
-            None => wanted.extend(missing.iter().map(|it| it.library).filter(|name| pattern.matches(name))),
-        }
-    }
+    let named: BTreeSet<&str> = expected.brought.iter().filter_map(|pattern| pattern.name()).collect();
+    let matches = |name: &&str| expected.brought.iter().any(|pattern| pattern.matches(name));
+    let matching: BTreeSet<&str> = missing.iter().map(|missing| missing.library).filter(matches).collect();
     let runtime = layers.first().map(|runtime| &runtime.needs.provides);
     let has = |name: &str| runtime.is_some_and(|provides| provides.contains(name));
-    let Brought { tree, notes } = bring(&wanted, &has)?;
+    let Brought { tree, notes } = bring(&named, &matching, &has)?;
     notes.iter().for_each(|note| packing.report.note(note));
     if tree.is_empty() {
         return Ok(None);
