@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Damage;
+use super::checksum::Checksum;
 use super::digest::Digest;
 use super::path::TreePath;
 use super::recipe::Recipe;
@@ -163,6 +164,8 @@ pub struct Layer {
     pub media_type: String,
     /// The SHA-256 of the blob.
     pub digest: Digest,
+    /// The BLAKE3 of the blob.
+    pub checksum: Checksum,
     /// The length of the blob in bytes.
     pub size: u64,
     /// The SHA-256 of the uncompressed tar archive.
@@ -274,12 +277,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The name of the directory that a layer of this manifest is unpacked into: its digest. One with programs
-    /// is unpacked for the runtime that they are settled for, whose digest is in its name as well; and so is that of
+    /// The name of the directory that a layer of this manifest is unpacked into: its checksum. One with programs
+    /// is unpacked for the runtime that they are settled for, whose checksum is in its name as well; and so is that of
     /// the libraries, for whoever searches them.
     pub fn directory_of(&self, layer: &Layer) -> String {
-        let mut name = layer.digest.hex();
-        let digits = |layer: &Layer| format!("-{}", &layer.digest.hex()[..RUNTIME_DIGITS]);
+        let mut name = layer.checksum.hex();
+        let digits = |layer: &Layer| format!("-{}", &layer.checksum.hex()[..RUNTIME_DIGITS]);
         let settled = layer.kind == LayerKind::Runtime || !layer.programs.is_empty();
         if !layer.programs.is_empty() {
             name.extend(self.layers.first().map(digits));
@@ -448,6 +451,7 @@ pub(crate) mod tests {
             version: None,
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: Digest::of(b"blob"),
+            checksum: Checksum::of(b"blob"),
             size: 100,
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
@@ -541,9 +545,9 @@ pub(crate) mod tests {
         with.commands.clear();
         with.default = None;
         assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
-        let digits = &with.layers[1].digest.hex()[..16];
+        let digits = &with.layers[1].checksum.hex()[..16];
         assert_eq!(with.directory_of(&with.layers[0]), format!("{plain}-{digits}"));
-        assert_eq!(with.directory_of(&with.layers[1]), with.layers[1].digest.hex());
+        assert_eq!(with.directory_of(&with.layers[1]), with.layers[1].checksum.hex());
         with.layers.insert(1, Layer { kind: LayerKind::App, size: 10, ..layer(LayerKind::App, 4096) });
         with.layers[2].offset = 8192;
         assert!(Manifest::parse(&with.encode(), 80_000).is_err(), "libraries do not come later");
@@ -556,11 +560,11 @@ pub(crate) mod tests {
         let slot = Slot { offset: 64, size: 4096 };
         let mut with = manifest();
         let plain = with.directory_of(&with.layers[1]);
-        assert_eq!(plain, with.layers[1].digest.hex());
+        assert_eq!(plain, with.layers[1].checksum.hex());
         with.layers[1].programs.insert(path("venv/bin/ruff"), program(slot));
         assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
         let directory = with.directory_of(&with.layers[1]);
-        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].digest.hex()[..16]));
+        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].checksum.hex()[..16]));
         refused(|bad| drop(bad.layers[0].programs.insert(path("python/x"), program(slot))));
         let slot = Slot { offset: u64::MAX, size: 2 };
         refused(|bad| drop(bad.layers[1].programs.insert(path("venv/bin/x"), program(slot))));
