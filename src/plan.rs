@@ -14,6 +14,7 @@ use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
+use crate::needs::Needs;
 
 /// What a layer holds, as far as a plan has to know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Listing {
     /// Programs with room for the paths of a runtime. No plan depends on them.
     #[serde(default)]
     pub programs: BTreeMap<TreePath, Program>,
+    /// What its ELF files need of other layers. No plan depends on it.
+    #[serde(default)]
+    pub needs: Needs,
 }
 
 /// Directories that the launcher makes itself; what they hold is linked one by one.
@@ -176,6 +180,7 @@ mod tests {
             scripts: scripts.iter().map(|name| path(name)).collect(),
             reaching: Vec::new(),
             programs: BTreeMap::new(),
+            needs: Needs::default(),
         }
     }
 

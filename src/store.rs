@@ -38,6 +38,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Context, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
+use crate::needs;
 use crate::plan::Listing;
 use crate::pool::Pool;
 use crate::probes::Probes;
@@ -249,7 +250,8 @@ impl Store {
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let listing = Listing { origin, files, scripts, reaching, programs };
+        let needs = needs::of_tree(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let listing = Listing { origin, files, scripts, reaching, programs, needs };
         let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)

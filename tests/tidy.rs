@@ -53,8 +53,8 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "rebase", "runtime_file"],
-        &["layer", "plan", "store"],
+        &["bundle", "rebase", "runtime_file", "portability", "sizes"],
+        &["layer", "needs", "plan", "store"],
         &[
             "project",
             "resolve",

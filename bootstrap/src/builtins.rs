@@ -151,6 +151,7 @@ fn inspect(manifest: &Manifest) -> String {
     for layer in &manifest.layers {
         let kind = match layer.kind {
             LayerKind::Runtime => "runtime",
+            LayerKind::Libraries => "libs",
             LayerKind::Wheel => "wheel",
             LayerKind::App => "app",
         };

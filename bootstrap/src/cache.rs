@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/layers/HEX/     an unpacked layer, named by its checksum; HEX-host for a runtime that uses the host's libc
 //! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose checksum's beginning comes second; or HEX-HEX-host
+//!                      and with the beginning of one more behind it where there is a layer of libraries to be searched
 //! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/cleaned         says when the last clean-up was

@@ -129,6 +129,8 @@ impl Rebuild<'_> {
         }
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
+        recipe.host_libraries.iter().for_each(|name| word("host-library", name));
+        recipe.bring_libraries.iter().for_each(|name| word("bring-library", name));
         let mut projects = self.options.projects.iter();
         let mut inputs = Vec::new();
         for input in &recipe.inputs {

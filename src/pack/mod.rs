@@ -1,8 +1,10 @@
 //! Packing, from what the user typed to what a bundle is made of. One step a line, each a value.
 
 mod app;
+mod closed_world;
 mod commands;
 mod installed;
+mod libraries;
 mod locking;
 mod packed_runtime;
 mod recipe;
@@ -131,8 +133,16 @@ pub fn pack_with(
     let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));
     let version = project.version.clone().or_else(|| own.map(|wheel| wheel.facts.version.clone()));
 
+    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
+    let own = installed.iter().map(|wheel| &wheel.listing).chain(unowned.iter().map(|it| &it.listing));
+    let own = std::iter::once(&runtime.listing).chain(own).chain(app.iter().map(|app| &app.listing));
+    let brought = libraries::layer(&packing, &own.collect::<Vec<_>>(), &expected)?;
+
     let mut layers = Layers::default();
     layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
+    if let Some(StoredLayer { blob, listing, .. }) = brought {
+        layers.add(LayerKind::Libraries, ("from the machine that packed", None), blob, listing);
+    }
     for wheel in installed {
         let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
@@ -143,6 +153,7 @@ pub fn pack_with(
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
     }
+    closed_world::check(&layers.listings, &expected, report)?;
     let mut environment = plan(&layers.listings, &python.site_packages)?;
     environment.variables = project.variables.clone();
     let manifest = Manifest {

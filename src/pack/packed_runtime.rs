@@ -21,6 +21,7 @@ use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::last_use;
 use crate::layer::{Blob, BlobPlace};
+use crate::needs;
 use crate::plan::Listing;
 use crate::report::Report;
 use crate::runtime_file::Runtime;
@@ -36,7 +37,9 @@ pub fn open(path: &Path, store: &Store, report: &Report) -> Result<(Interpreter,
         Some(listing) => listing,
         None => {
             report.doing(&format!("reading {}", path.display()));
-            let listing = listing(&runtime, &kept).context(|| format!("{} is damaged", path.display()))?;
+            let damaged = || format!("{} is damaged", path.display());
+            let mut listing = listing(&runtime, &kept).context(damaged)?;
+            listing.needs = needs::of_runtime(&kept, blob.size).context(damaged)?;
             store.put(key, &listing)?;
             listing
         }

@@ -31,6 +31,8 @@ pub fn of(options: &cli::Project) -> Result<Recipe> {
         inputs,
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
+        host_libraries: options.libraries.host_library.clone(),
+        bring_libraries: options.libraries.bring_library.clone(),
     })
 }
 

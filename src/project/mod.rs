@@ -123,6 +123,10 @@ pub struct Project {
     pub requires_python: Vec<(String, String)>,
     /// Variables that are set for the app where the user has not set them.
     pub variables: BTreeMap<String, String>,
+    /// Libraries that the host is to provide.
+    pub host_libraries: Vec<String>,
+    /// Libraries to bring from the machine that packs.
+    pub bring_libraries: Vec<String>,
     /// What the user should know: files that were left out.
     pub notes: Vec<String>,
     /// What may be wrong.
@@ -184,6 +188,8 @@ impl Project {
             python: None,
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
+            host_libraries: Vec::new(),
+            bring_libraries: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
             source: None,

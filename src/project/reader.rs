@@ -279,6 +279,8 @@ impl Reader {
         project.default = project.default.take().or(settings.default);
         project.python = project.python.take().or(settings.python);
         project.steps.extend(settings.build);
+        project.host_libraries.extend(settings.host_libraries);
+        project.bring_libraries.extend(settings.bring_libraries);
         for (name, value) in settings.environment {
             project.variables.entry(name).or_insert(value);
         }

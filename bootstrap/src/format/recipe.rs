@@ -30,6 +30,12 @@ pub struct Recipe {
     /// The commands that were named, beside those of the project.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commands: BTreeMap<String, String>,
+    /// The libraries that were named as the host's to provide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_libraries: Vec<String>,
+    /// The libraries that were named to be brought from the machine that packed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bring_libraries: Vec<String>,
 }
 
 /// One thing that was named to be packed.
@@ -90,6 +96,7 @@ impl Recipe {
             }
         }
         let own = [&self.coil, &self.compressor].into_iter().chain(&self.entry).chain(self.commands.values());
+        let own = own.chain(&self.host_libraries).chain(&self.bring_libraries);
         let inputs = self.inputs.iter().flat_map(|input| input.extras.iter().chain([&input.name]));
         if own.chain(inputs).any(|text| text.contains(['\0', '\n'])) {
             return Err("its recipe holds a NUL byte or a line break".into());
@@ -115,6 +122,8 @@ mod tests {
             ],
             entry: Some("main.py".into()),
             commands: [("web".into(), "-m site".into())].into(),
+            host_libraries: vec!["libGL.so.1".into()],
+            bring_libraries: vec!["libpq.so.*".into()],
         }
     }
 
@@ -143,5 +152,6 @@ mod tests {
         refused(&|bad| bad.inputs[2].extras = vec![String::new()]);
         refused(&|bad| bad.entry = Some("a\0b".into()));
         refused(&|bad| drop(bad.commands.insert("a/b".into(), "x".into())));
+        refused(&|bad| bad.host_libraries[0] = "a\nb".into());
     }
 }
