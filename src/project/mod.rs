@@ -53,6 +53,9 @@ pub struct Words {
     pub constraint_files: Vec<PathBuf>,
     /// What of it is wanted.
     pub choice: Choice,
+    /// Whether what it needs is known from elsewhere, to the file: then no lock and no file of requirements
+    /// beside a project has anything to say.
+    pub is_decided: bool,
     /// `-e SPEC`
     pub entry: Option<String>,
     /// `--command NAME=SPEC`, split at the first `=`.
@@ -151,7 +154,8 @@ pub struct Build {
 }
 
 impl Choice {
-    fn normal(&self) -> Choice {
+    /// The same with its names in normal form.
+    pub fn normal(&self) -> Choice {
         let normal = |names: &Vec<String>| names.iter().map(|name| crate::lock::normal_name(name)).collect();
         Choice { extras: normal(&self.extras), groups: normal(&self.groups), ..self.clone() }
     }

@@ -28,6 +28,9 @@ pub fn read(words: &Words) -> Result<Project> {
         choice: words.choice.normal(),
         // What is named with -r takes the place of what lies beside the projects.
         ignores_locks: !words.requirement_files.is_empty(),
+        is_decided: words.is_decided,
+        is_locked: words.is_decided
+            || words.requirement_files.iter().any(|file| LockFile::named(file).is_some()),
         declared: Vec::new(),
         sources: Sources::new(&words.git),
     };
@@ -69,6 +72,9 @@ struct Reader {
     never: Vec<PathBuf>,
     choice: Choice,
     ignores_locks: bool,
+    is_decided: bool,
+    /// Whether a lock is named, or all is decided: then a project's own file of requirements adds nothing.
+    is_locked: bool,
     /// What each of the directories offers.
     declared: Vec<Declared>,
     sources: Sources,
@@ -90,7 +96,7 @@ impl Reader {
         let settings = DirectoryProject::read(&place.path, &[])?.settings;
         let (wanted, groups) = self.choose(&declared, &settings, extras)?;
         let directory = DirectoryProject::read(&place.path, &wanted)?;
-        let lock = self.take_lock(&root);
+        let is_locked = self.take_lock(&root) || self.is_locked;
         if directory.is_app {
             self.walk(path, &place, &directory.settings)?;
         }
@@ -101,8 +107,8 @@ impl Reader {
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
         project.requirements.extend(directory.requirements);
-        project.requirements.extend(declared.group_requirements(&groups, lock)?);
-        if !lock {
+        project.requirements.extend(declared.group_requirements(&groups, is_locked)?);
+        if !is_locked {
             project.requirement_files.extend(directory.requirement_files);
         }
         project.extras.extend(wanted);
@@ -135,7 +141,7 @@ impl Reader {
         self.set_app(tree, path)?;
         self.call(path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app"), None);
         let absolute = path.canonicalize().context(|| format!("{file} cannot be read"))?;
-        if !self.ignores_locks {
+        if !self.ignores_locks && !self.is_decided {
             let lock = LockFile::of_script(&absolute);
             self.project
                 .locks
@@ -178,8 +184,8 @@ impl Reader {
     }
 
     /// Fails where something is asked for on the command line that no directory offers and no lock may have.
-    fn check_choice(&self, has_named_lock: bool) -> Result<()> {
-        if has_named_lock {
+    fn check_choice(&self) -> Result<()> {
+        if self.is_locked {
             return Ok(());
         }
         let nowhere = |kind: &str, option: &str, name: &str| {
@@ -203,6 +209,9 @@ impl Reader {
 
     /// Takes the lock beside a directory; whether there is one.
     fn take_lock(&mut self, root: &Path) -> bool {
+        if self.is_decided {
+            return false;
+        }
         let found = LockFile::of_directory(root, self.choice.relocks);
         let Some((lock, others)) = found else { return false };
         let name = lock.path.file_name().unwrap_or_default().to_string_lossy();
@@ -291,7 +300,7 @@ impl Reader {
         }
         let named: Vec<LockFile> =
             words.requirement_files.iter().filter_map(|file| LockFile::named(file)).collect();
-        self.check_choice(!named.is_empty())?;
+        self.check_choice()?;
         self.sources.check_met()?;
         let mut project = self.project;
         if !named.is_empty() {
@@ -311,7 +320,10 @@ impl Reader {
             check_command_name(name)?;
             project.commands.insert(name.clone(), EntryPoint::parse(text)?);
         }
-        let nothing = project.app.is_none() && project.builds.is_empty() && project.wheels.is_empty();
+        let nothing = !self.is_decided
+            && project.app.is_none()
+            && project.builds.is_empty()
+            && project.wheels.is_empty();
         if nothing
             && project.requirements.is_empty()
             && project.requirement_files.is_empty()
