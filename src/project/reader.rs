@@ -103,6 +103,7 @@ impl Reader {
         if directory.build.is_some() {
             let left = missed(&place.path, &place.untracked, &Selection::default());
             self.sources.check_untracked(path, &left)?;
+            self.sources.warn_of_pointers(path, &place)?;
         }
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
@@ -259,6 +260,8 @@ impl Reader {
             Some(tracked) => walk_tracked(&place.path, &tracked.files, &selection)?,
             None => walk(&place.path, &selection)?,
         };
+        let names = tree.iter().filter_map(|(path, _)| path.below("app"));
+        self.sources.check_pointers(directory, place, names)?;
         self.project.notes.extend(notes);
         let missed = missed(&place.path, &place.untracked, &selection);
         if !missed.is_empty() {
