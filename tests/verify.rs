@@ -186,8 +186,8 @@ fn a_bundle_of_a_virtualenv_is_packed_again_of_the_virtualenv_that_is_named() {
         library.join("site-packages")
     };
     make("ve");
-    bench.pack(&["one", "--venv", "ve", "--app", "src", "-e", "main.py", "--name", "same"]);
-    let verify = |words: &[&str]| coil(&bench, &[&["verify", "app", "--rebuild"], words].concat());
+    pack(&bench, &["one", "--venv", "ve", "--app", "src", "-e", "main.py", "--name", "same"]);
+    let verify = |words: &[&str]| rebuild(&bench, words);
     let ran = verify(&["src"]);
     assert_eq!(ran.code(), Some(1), "{ran}");
     assert!(ran.stderr.contains("app was packed from a virtualenv, and does not say where that is"), "{ran}");
