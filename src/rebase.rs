@@ -75,6 +75,7 @@ fn series(python: &Python) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use coil_bootstrap::format::checksum::Checksum;
     use coil_bootstrap::format::digest::Digest;
     use coil_bootstrap::format::manifest::{
         CLibraryRule, Environment, LAYER_MEDIA_TYPE, LayerKind, Platform, SCHEMA, Slot,
@@ -94,6 +95,7 @@ mod tests {
             version: None,
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: Digest::of(&size.to_le_bytes()),
+            checksum: Checksum::of(&size.to_le_bytes()),
             size,
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,

@@ -46,12 +46,12 @@ fn bundle_with(tree: &Tree, directory: &Path) -> (Bundle, Blob) {
     file.flush().unwrap();
     let layer = &mut manifest.layers[last];
     assert_eq!(layer.kind, LayerKind::App);
-    (layer.digest, layer.size) = (blob.digest, blob.size);
+    (layer.digest, layer.checksum, layer.size) = (blob.digest, blob.checksum, blob.size);
     (layer.diff_id, layer.unpacked_size) = (blob.diff_id, blob.unpacked_size);
     manifest.environment.links.retain(|_, source| source.layer != last);
     let out = directory.join("huge");
     let blobs: Vec<_> = blobs.into_iter().map(Into::into).collect();
-    coil::bundle::write(&out, &Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
+    coil::bundle::write(&out, Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
     (Bundle::open(&out).unwrap(), blob)
 }
 

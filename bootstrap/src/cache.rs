@@ -1,8 +1,8 @@
 //! The cache: where layers and environments live on the machine that runs a bundle.
 //!
 //! ```text
-//! ROOT/layers/HEX/     an unpacked layer, named by its digest; HEX-host for a runtime that uses the host's libc
-//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second; or HEX-HEX-host
+//! ROOT/layers/HEX/     an unpacked layer, named by its checksum; HEX-host for a runtime that uses the host's libc
+//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose checksum's beginning comes second; or HEX-HEX-host
 //! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
 //! ROOT/lock            held while unpacking, so that many first starts unpack once

@@ -31,7 +31,7 @@ pub fn run(options: &Rebase) -> Result<()> {
     let old = app_bundle.manifest();
     let rebased = with_runtime(old, &runtime)?;
     let blobs = blobs(&app_bundle, app, place);
-    bundle::write(&options.output, &Launcher::of(app)?, &rebased, &blobs)?;
+    bundle::write(&options.output, Launcher::of(app)?, &rebased, &blobs)?;
     report.done(&summary(&options.output, old, &rebased));
     Ok(())
 }

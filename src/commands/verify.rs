@@ -12,7 +12,7 @@ use crate::compare::first_difference;
 use crate::error::{Context, Failure, Result};
 use crate::layer::compressor;
 use crate::lock::Lock;
-use crate::pack::pack_with;
+use crate::pack::{Given, pack_with};
 use crate::report::{Loudness, Report};
 use crate::store::Store;
 
@@ -79,13 +79,14 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     // A store of its own: a layer that was made before would prove nothing.
     let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
-    let parts = pack_with(&pack.project, None, manifest.lock.as_deref(), &store, report)?;
+    let given = Given { lock: manifest.lock.as_deref(), begun: None };
+    let parts = pack_with(&pack.project, None, given, &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
     if then != now {
         let message = format!("{shown} has CPython {then}, and {now} was packed again");
         return Err(Failure::new(message).hint(format!("name a CPython {then} with --python")));
     }
-    bundle::write(&again, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
+    bundle::write(&again, Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     let again = Bundle::open(&again).context(|| "what was packed again cannot be read".into())?;
     match first_difference(bundle, &again)? {
         None => Ok(()),

@@ -12,6 +12,7 @@ mod side_by_side;
 mod steps;
 mod wheels;
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use self::side_by_side::both;
-use crate::bundle::align;
+use crate::bundle::{Begun, align};
 use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -55,21 +56,30 @@ pub fn pack(
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    pack_with(options, output, None, store, report)
+    pack_with(options, output, Given::default(), store, report)
 }
 
-/// The same with exactly the distributions of this lock, a `pylock.toml` that coil wrote: nothing is resolved.
+/// What a pack may be given beside the user's words.
+#[derive(Default, Clone, Copy)]
+pub struct Given<'a> {
+    /// A `pylock.toml` that coil wrote, whose distributions are taken exactly: nothing is resolved.
+    pub lock: Option<&'a str>,
+    /// The bundle that these parts are for: the layers that are known first are copied while the others are made.
+    pub begun: Option<&'a Begun>,
+}
+
+/// The same with what it is given.
 pub fn pack_with(
     options: &cli::Project,
     output: Option<PathBuf>,
-    exact: Option<&str>,
+    given: Given,
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
     let mut project =
-        Project::read(&Words { otherwise, is_decided: exact.is_some(), ..words(options, output, store)? })?;
+        Project::read(&Words { otherwise, is_decided: given.lock.is_some(), ..words(options, output, store)? })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
@@ -94,7 +104,7 @@ pub fn pack_with(
             let target = Target::of(&interpreter)?;
             project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
             let resolve =
-                |report: &Report| resolution::resolve(&packing.saying(report), &project, options, exact);
+                |report: &Report| resolution::resolve(&packing.saying(report), &project, options, given.lock);
             // Harvesting keeps this machine busy, resolving and fetching the network.
             let (runtime, resolved) = both(report, harvest, resolve)?;
             let layers = wheels::layers(&packing, &runtime.facts.python, &resolved.wheels)?;
@@ -107,6 +117,11 @@ pub fn pack_with(
             (runtime, layers.distributions, layers.unowned, None)
         }
     };
+    if let Some(begun) = given.begun {
+        let known = iter::once(&runtime.blob).chain(installed.iter().map(|wheel| &wheel.blob));
+        let known = known.chain(unowned.iter().map(|layer| &layer.blob));
+        begun.copy(known.map(|blob| (store.blob(&blob.digest).into(), blob.size)));
+    }
     let python = &runtime.facts.python;
     let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
@@ -323,6 +338,7 @@ impl Layers {
             version: version.map(str::to_owned),
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: blob.digest,
+            checksum: blob.checksum,
             size: blob.size,
             diff_id: blob.diff_id,
             unpacked_size: blob.unpacked_size,

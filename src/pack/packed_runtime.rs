@@ -56,6 +56,7 @@ pub fn blob_of(runtime: &Runtime) -> Blob {
     let layer = &runtime.layer;
     Blob {
         digest: layer.digest,
+        checksum: layer.checksum,
         size: layer.size,
         diff_id: layer.diff_id,
         unpacked_size: layer.unpacked_size,
@@ -108,13 +109,15 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         let scratch = tempfile::tempdir_in(store.scratch())
             .context(|| format!("cannot write to {}", store.scratch().display()))?;
         let path = scratch.path().join("python");
-        bundle::write(&path, &Launcher::ours()?, &manifest, &[place])?;
+        bundle::write(&path, Launcher::ours()?, &manifest, &[place])?;
         let opened = Bundle::open(&path).map_err(unusable)?;
         let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
         first_start::prepare(&opened, &host, false).map_err(unusable)?;
     }
     let layers = store.runtimes().join("layers");
-    [&directory, &layers.join(runtime.layer.digest.hex())].into_iter().for_each(|path| last_use::mark(path));
+    [&directory, &layers.join(runtime.layer.checksum.hex())]
+        .into_iter()
+        .for_each(|path| last_use::mark(path));
     store.probes().ask(&directory.join("bin/python"))
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Damage;
+use super::checksum::Checksum;
 use super::digest::Digest;
 use super::path::TreePath;
 use super::recipe::Recipe;
@@ -163,6 +164,8 @@ pub struct Layer {
     pub media_type: String,
     /// The SHA-256 of the blob.
     pub digest: Digest,
+    /// The BLAKE3 of the blob.
+    pub checksum: Checksum,
     /// The length of the blob in bytes.
     pub size: u64,
     /// The SHA-256 of the uncompressed tar archive.
@@ -272,13 +275,13 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The name of the directory that a layer of this manifest is unpacked into: its digest. One with programs
-    /// is unpacked for the runtime that they are settled for, whose digest is in its name as well.
+    /// The name of the directory that a layer of this manifest is unpacked into: its checksum. One with programs
+    /// is unpacked for the runtime that they are settled for, whose checksum is in its name as well.
     pub fn directory_of(&self, layer: &Layer) -> String {
-        let name = layer.digest.hex();
+        let name = layer.checksum.hex();
         match self.layers.first() {
             Some(runtime) if !layer.programs.is_empty() => {
-                format!("{name}-{}", &runtime.digest.hex()[..RUNTIME_DIGITS])
+                format!("{name}-{}", &runtime.checksum.hex()[..RUNTIME_DIGITS])
             }
             _ => name,
         }
@@ -436,6 +439,7 @@ pub(crate) mod tests {
             version: None,
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: Digest::of(b"blob"),
+            checksum: Checksum::of(b"blob"),
             size: 100,
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
@@ -526,11 +530,11 @@ pub(crate) mod tests {
         let slot = Slot { offset: 64, size: 4096 };
         let mut with = manifest();
         let plain = with.directory_of(&with.layers[1]);
-        assert_eq!(plain, with.layers[1].digest.hex());
+        assert_eq!(plain, with.layers[1].checksum.hex());
         with.layers[1].programs.insert(path("venv/bin/ruff"), program(slot));
         assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
         let directory = with.directory_of(&with.layers[1]);
-        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].digest.hex()[..16]));
+        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].checksum.hex()[..16]));
         refused(|bad| drop(bad.layers[0].programs.insert(path("python/x"), program(slot))));
         let slot = Slot { offset: u64::MAX, size: 2 };
         refused(|bad| drop(bad.layers[1].programs.insert(path("venv/bin/x"), program(slot))));

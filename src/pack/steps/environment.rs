@@ -41,7 +41,7 @@ pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
     let path = scratch.path().join("steps");
     let blobs: Vec<BlobPlace> =
         manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
-    bundle::write(&path, &Launcher::ours()?, &manifest, &blobs)?;
+    bundle::write(&path, Launcher::ours()?, &manifest, &blobs)?;
     let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
     let made = Bundle::open(&path).and_then(|opened| first_start::prepare(&opened, &host, false));
     made.map_err(|error| {
