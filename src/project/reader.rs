@@ -3,14 +3,14 @@
 //! Each directory, script or wheel adds what it says; the first one gives the project its name. Where another
 //! commit is wanted, everything is read from a check-out of it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::argument::Argument;
 use super::declared::Declared;
 use super::directory::DirectoryProject;
-use super::entry::{Entry, EntryPoint};
+use super::entry::EntryPoint;
 use super::lock_file::{self, LockFile, LockKind};
+use super::naming::{name_for, name_of};
 use super::script::ScriptMetadata;
 use super::settings::{Settings, check_command_name};
 use super::sources::{Place, Sources, counted};
@@ -94,7 +94,7 @@ impl Reader {
             place.path.canonicalize().context(|| format!("{} cannot be read", place.path.display()))?;
         let declared = Declared::read(&root)?;
         let settings = DirectoryProject::read(&place.path, &[])?.settings;
-        let (wanted, groups) = self.choose(&declared, &settings, extras)?;
+        let (wanted, groups) = self.choice.of(&declared, &settings, extras)?;
         let directory = DirectoryProject::read(&place.path, &wanted)?;
         let is_locked = self.take_lock(&root) || self.is_locked;
         if directory.is_app {
@@ -153,58 +153,6 @@ impl Reader {
         self.project.commands.extend(script.settings.commands.clone());
         self.project.script = Some(place);
         self.take_settings(script.settings);
-        Ok(())
-    }
-
-    /// The extras and groups that are wanted of a directory: those that it offers of the ones that are asked
-    /// for, and all that its own settings and its own argument ask for.
-    fn choose(
-        &self,
-        declared: &Declared,
-        settings: &Settings,
-        extras: &[String],
-    ) -> Result<(Vec<String>, BTreeSet<String>)> {
-        let normal = |names: &[String]| -> BTreeSet<String> {
-            names.iter().map(|name| crate::lock::normal_name(name)).collect()
-        };
-        let mut wanted = normal(&settings.extras);
-        wanted.extend(normal(extras));
-        declared.check_extras(&wanted)?;
-        wanted.extend(self.choice.extras.iter().filter(|name| declared.has_extra(name)).cloned());
-        if self.choice.all_extras {
-            let all = declared.extras.clone().ok_or_else(|| {
-                Failure::new("only its build backend knows all extras of the project")
-                    .hint("name those that are wanted with --extra")
-            });
-            wanted.extend(all?);
-        }
-        let mut groups = normal(&settings.groups);
-        declared.check_groups(&groups)?;
-        groups.extend(self.choice.groups.iter().filter(|name| declared.has_group(name)).cloned());
-        Ok((wanted.into_iter().collect(), groups))
-    }
-
-    /// Fails where something is asked for on the command line that no directory offers and no lock may have.
-    fn check_choice(&self) -> Result<()> {
-        if self.is_locked {
-            return Ok(());
-        }
-        let nowhere = |kind: &str, option: &str, name: &str| {
-            Failure::new(format!("{option} {name}: no project is given that could have this {kind}"))
-                .hint("extras and groups are chosen of directories with a pyproject.toml, and of locks")
-        };
-        for name in &self.choice.extras {
-            if !self.declared.iter().any(|declared| declared.has_extra(name)) {
-                let declared = self.declared.first().ok_or_else(|| nowhere("extra", "--extra", name))?;
-                declared.check_extras(&[name.clone()].into())?;
-            }
-        }
-        for name in &self.choice.groups {
-            if !self.declared.iter().any(|declared| declared.has_group(name)) {
-                let declared = self.declared.first().ok_or_else(|| nowhere("group", "--group", name))?;
-                declared.check_groups(&[name.clone()].into())?;
-            }
-        }
         Ok(())
     }
 
@@ -303,7 +251,10 @@ impl Reader {
         }
         let named: Vec<LockFile> =
             words.requirement_files.iter().filter_map(|file| LockFile::named(file)).collect();
-        self.check_choice()?;
+        // A lock may have what no directory offers.
+        if !self.is_locked {
+            self.choice.check(&self.declared)?;
+        }
         self.sources.check_met()?;
         let mut project = self.project;
         if !named.is_empty() {
@@ -345,30 +296,6 @@ impl Reader {
             project.default = Some(name_for(entry, &mut project));
         }
         Ok(project)
-    }
-}
-
-/// Makes `-e`'s entry a command, called after the project, unless a command is meant by it.
-fn name_for(entry: EntryPoint, project: &mut Project) -> String {
-    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty() && entry.variables.is_empty())
-        && project.commands.contains_key(name)
-    {
-        return name.clone();
-    }
-    let name =
-        if check_command_name(&project.name).is_ok() { project.name.clone() } else { "app".to_owned() };
-    project.commands.insert(name.clone(), entry);
-    name
-}
-
-/// What a project that is only an entry is called.
-fn name_of(entry: &EntryPoint) -> String {
-    match &entry.entry {
-        Entry::Function { module: name, .. } | Entry::Module(name) => {
-            name.split('.').next().unwrap_or(name).to_owned()
-        }
-        Entry::Script(name) | Entry::Named(name) => name.clone(),
-        Entry::File(path) => path.file_name().trim_end_matches(".py").to_owned(),
     }
 }
 
