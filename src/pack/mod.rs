@@ -78,8 +78,11 @@ pub fn pack_with(
 ) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
-    let mut project =
-        Project::read(&Words { otherwise, is_decided: given.lock.is_some(), ..words(options, output, store)? })?;
+    let mut project = Project::read(&Words {
+        otherwise,
+        is_decided: given.lock.is_some(),
+        ..words(options, output, store)?
+    })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
