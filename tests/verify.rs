@@ -3,13 +3,14 @@
 
 mod kit;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use coil_bootstrap::bundle::Bundle;
-use kit::{Bench, Packed, QUICK, Ran, WheelBuilder, runtime_file};
+use kit::{Behaviour, Bench, Index, Packed, QUICK, Ran, WheelBuilder, runtime_file, scratch, skip};
 use serde_json::Value;
 
 fn bench() -> Bench {
@@ -161,6 +162,37 @@ fn a_bundle_that_a_lock_alone_describes_is_packed_again_of_its_own_lock() {
         assert!(ran.stderr.ends_with(SAME), "{words:?}: {ran}");
         fs::rename(bench.path("away"), bench.path("pylock.toml")).unwrap();
     }
+}
+
+#[test]
+fn wheels_of_a_private_index_are_fetched_again_with_the_credentials_of_the_project() {
+    if Command::new("uv").arg("--version").output().is_err() {
+        return skip("uv is not installed");
+    }
+    let bench = bench();
+    let index = Index::new(&bench.wheels(), Behaviour::Wants("bWU6c2VjcmV0".into()), &[]);
+    let page = format!(
+        "[project]\nname = \"same\"\nversion = \"1\"\ndependencies = [\"one\"]\n\
+         [tool.coil]\ncommands = {{ run = \"main.py\" }}\n\
+         [[tool.uv.index]]\nname = \"my-own\"\nurl = \"{}\"\ndefault = true\n",
+        index.url()
+    );
+    let bench = bench.file("src/pyproject.toml", page);
+    fs::remove_file(bench.path("requirements.txt")).unwrap();
+    let run = |words: &[&str], user: &str| {
+        // An empty cache each time: nothing is known from before.
+        let cache = scratch();
+        let mut command = bench.coil(words);
+        command.args([OsStr::new("--runtime"), runtime_file().as_os_str(), OsStr::new("--resolver=uv")]);
+        command.env("COIL_CACHE", cache.path()).env("UV_NO_CACHE", "1").env("PIP_NO_CACHE_DIR", "1");
+        command.env("UV_INDEX_MY_OWN_USERNAME", user).env("UV_INDEX_MY_OWN_PASSWORD", "secret");
+        Ran::of(command, b"")
+    };
+    run(&["pack", "src", QUICK, "-o", "app"], "me").succeeded();
+    let ran = run(&["verify", "app", "--rebuild", "src"], "me").succeeded();
+    assert!(ran.stderr.ends_with(SAME), "{ran}");
+    let ran = run(&["verify", "app", "--rebuild", "src"], "somebody");
+    assert!(ran.code() == Some(1) && ran.stderr.contains("UV_INDEX_NAME_USERNAME"), "{ran}");
 }
 
 #[test]

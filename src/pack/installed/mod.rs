@@ -3,6 +3,7 @@
 //! A distribution's files are read and hashed once. As long as none of them changes (length, times of
 //! content and of metadata, inode) and RECORD stays, the next pack reads none of them again.
 
+mod needs;
 mod state;
 mod version;
 
@@ -24,7 +25,7 @@ use crate::lock::normal_name;
 use crate::project::requires_python::check_requires_python;
 use crate::project::{Build, Project};
 use crate::report::Report;
-use crate::resolve::build::{Workshop, build_wheel};
+use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::store::{Store, StoredLayer};
 use crate::wheel::Target;
 
@@ -139,7 +140,7 @@ impl Source {
             check_requires_python(name, specifier, packing.interpreter)?;
         }
         let target = Target::of(packing.interpreter)?;
-        let built = build(packing, project, options)?;
+        let built = self.build(packing, project, options)?;
         let mut complaints = self.survey.left_out.iter().map(|what| format!("{what}: left out")).collect();
         let mut layers = wheels::layers(packing, python, &built)?;
         let own: Vec<String> = layers.iter().map(|layer| normal_name(&layer.facts.name)).collect();
@@ -172,6 +173,31 @@ impl Source {
         }
         complaints.iter().for_each(|complaint| packing.report.warning(complaint));
         Ok(())
+    }
+
+    /// Builds the wheels of directories: what they need is installed already.
+    fn build(&self, packing: &Packing, project: &Project, options: &cli::Project) -> Result<Vec<KeptWheel>> {
+        if project.builds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Packing { interpreter, store, report, .. } = packing;
+        let scratch = tempfile::tempdir_in(store.scratch())
+            .context(|| format!("cannot write to {}", store.scratch().display()))?;
+        let resolving = resolver_options(options);
+        let workshop = Workshop {
+            interpreter,
+            options: &resolving,
+            cache: &store.work(),
+            scratch: scratch.path(),
+            refresh: options.refresh,
+        };
+        let built = project.builds.iter().map(|build| {
+            report.doing(&format!("building {}", build.directory.display()));
+            build_wheel(build, &workshop)
+        });
+        let built: Vec<Built> = built.collect::<Result<_>>()?;
+        needs::check(&built, &self.survey, interpreter, &self.venv.shown)?;
+        built.iter().map(|built| keep(&built.wheel, store)).collect()
     }
 
     fn layer(
@@ -269,29 +295,6 @@ impl Source {
         })?;
         Ok(Some(layer))
     }
-}
-
-/// Builds the wheels of directories: what they need is installed already.
-fn build(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Vec<KeptWheel>> {
-    if project.builds.is_empty() {
-        return Ok(Vec::new());
-    }
-    let Packing { interpreter, store, report, .. } = packing;
-    let scratch = tempfile::tempdir_in(store.scratch())
-        .context(|| format!("cannot write to {}", store.scratch().display()))?;
-    let resolving = resolver_options(options);
-    let workshop = Workshop {
-        interpreter,
-        options: &resolving,
-        cache: &store.work(),
-        scratch: scratch.path(),
-        refresh: options.refresh,
-    };
-    let built = project.builds.iter().map(|build| {
-        report.doing(&format!("building {}", build.directory.display()));
-        keep(&build_wheel(build, &workshop)?.wheel, store)
-    });
-    built.collect()
 }
 
 /// Names, as many as one reads.
