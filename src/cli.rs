@@ -195,6 +195,9 @@ pub struct Verify {
     /// Where the sources are, in the order they were packed in [default: the current directory].
     #[arg(value_name = "PROJECT", requires = "rebuild")]
     pub projects: Vec<String>,
+    /// The virtualenv to pack again, for a bundle that was made of one.
+    #[arg(long, value_name = "DIR", requires = "rebuild")]
+    pub venv: Option<PathBuf>,
     /// The Python to pack again [default: one of the bundle's version].
     #[arg(long, value_name = "PYTHON", requires = "rebuild")]
     pub python: Option<String>,

@@ -80,7 +80,11 @@ pub fn pack_with(
 ) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
-    let mut project = Project::read(&Words { otherwise, ..words(options, output, store)? })?;
+    let mut project = Project::read(&Words {
+        otherwise,
+        is_decided: given.lock.is_some(),
+        ..words(options, output, store)?
+    })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
@@ -297,6 +301,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Resu
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
         choice: choice(&options.choice),
+        is_decided: false,
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
         app: options.app.clone(),
