@@ -42,6 +42,7 @@ use crate::plan::Listing;
 use crate::pool::Pool;
 use crate::probes::Probes;
 use crate::tree::{Content, Tree};
+use crate::wheel::namespace::initials;
 
 /// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
 #[derive(Debug, Clone, Copy)]
@@ -249,7 +250,8 @@ impl Store {
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let listing = Listing { origin, files, scripts, reaching, programs };
+        let initials = initials(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let listing = Listing { origin, files, scripts, reaching, programs, initials };
         let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)

@@ -28,7 +28,7 @@ use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
-use crate::plan::{Listing, plan};
+use crate::plan::{Listing, Plan, plan};
 use crate::project::sources::Wanted;
 use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
@@ -128,7 +128,8 @@ pub fn pack_with(
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
     }
-    let mut environment = plan(&layers.listings, &python.site_packages)?;
+    let Plan { mut environment, notes } = plan(&layers.listings, &python.site_packages)?;
+    notes.iter().for_each(|note| report.detail(note));
     environment.variables = project.variables.clone();
     let manifest = Manifest {
         schema: SCHEMA,
