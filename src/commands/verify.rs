@@ -81,7 +81,7 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     // A store of its own: a layer that was made before would prove nothing.
     let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
-    let parts = pack_with(&pack.project, None, Some(lock), &store, report)?;
+    let parts = pack_with(&pack.project, called(manifest, scratch.path()), Some(lock), &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
     if then != now {
         let message = format!("{shown} has CPython {then}, and {now} was packed again");
@@ -93,6 +93,13 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
         None => Ok(()),
         Some(difference) => Err(Failure::new(format!("{shown} packed again is not the same: {difference}"))),
     }
+}
+
+/// A file that makes the same console script the default: the bundle's own name may have chosen it.
+fn called(manifest: &Manifest, scratch: &Path) -> Option<PathBuf> {
+    let default = manifest.default.as_ref()?;
+    let is_script = manifest.commands.get(default)?.script.as_str() == format!("bin/{default}");
+    is_script.then(|| scratch.join("called").join(default))
 }
 
 /// The recipe on its way back to a command line.

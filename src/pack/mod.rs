@@ -48,7 +48,8 @@ pub struct Parts {
     pub blobs: Vec<BlobPlace>,
 }
 
-/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
+/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed; a
+/// command that it is called like is the default.
 pub fn pack(
     options: &cli::Project,
     output: Option<PathBuf>,
@@ -68,7 +69,7 @@ pub fn pack_with(
 ) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
-    let mut project = Project::read(&Words { otherwise, ..words(options, output, store)? })?;
+    let mut project = Project::read(&Words { otherwise, ..words(options, output.clone(), store)? })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
@@ -109,7 +110,9 @@ pub fn pack_with(
     let python = &runtime.facts.python;
     let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
-    let chosen = commands::choose(&project, &installed, &runtime.listing)?;
+    let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
+    let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
+    chosen.note(&project).iter().for_each(|note| report.note(note));
     let app = app::layer(&packing, python, &project, &chosen)?;
 
     // The version of what the app is called after: the project's wheel, or the requirement's.
