@@ -322,6 +322,7 @@ fn build(packing: &Packing, project: &Project, options: &cli::Project) -> Result
         cache: &store.work(),
         scratch: scratch.path(),
         refresh: options.refresh,
+        report: packing.report,
     };
     let built = project.builds.iter().map(|build| {
         report.doing(&format!("building {}", build.directory.display()));
