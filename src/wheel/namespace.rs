@@ -55,7 +55,7 @@ pub fn read(source: &str) -> Option<Initial> {
     for (index, statement) in statements(source)?.iter().enumerate() {
         if is_declaration(statement) {
             initial = Initial::Namespace;
-        } else if !is_beside(statement) && !(index == 0 && is_docstring(statement)) {
+        } else if !(is_beside(statement) || index == 0 && is_docstring(statement)) {
             return None;
         }
     }
