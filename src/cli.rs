@@ -56,7 +56,8 @@ pub struct Pack {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
-    /// The file to write [default: the project's name, in the current directory].
+    /// The file to write; a console script that it is called like is what it starts
+    /// [default: the project's name, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// How much to say.

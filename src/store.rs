@@ -43,6 +43,7 @@ use crate::plan::Listing;
 use crate::pool::Pool;
 use crate::probes::Probes;
 use crate::tree::{Content, Tree};
+use crate::wheel::namespace::initials;
 
 /// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
 #[derive(Debug, Clone, Copy)]
@@ -251,7 +252,8 @@ impl Store {
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let needs = needs::of_tree(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let listing = Listing { origin, files, scripts, reaching, programs, needs };
+        let initials = initials(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let listing = Listing { origin, files, scripts, reaching, programs, needs, initials };
         let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use coil_bootstrap::format::digest::Digest;
 use kit::empty_root::is_root;
 use kit::mounts::{cannot_mount, mounting};
 use kit::{Bench, Packed, QUICK, Ran, WheelBuilder, skip};
@@ -82,6 +83,34 @@ fn a_local_wheel_for_something_else_is_told_before_anything_is_resolved() {
         }
     }
     drop(bench);
+}
+
+#[test]
+fn a_wheel_for_a_newer_glibc_or_for_musl_is_refused_wherever_it_comes_from() {
+    let machine = std::env::consts::ARCH;
+    for (platform, reason) in [
+        (format!("manylinux_2_99_{machine}"), "needs glibc 2.99, and the runtime has glibc 2."),
+        (format!("musllinux_1_2_{machine}"), "is for musl, not for glibc: "),
+    ] {
+        let tag = format!("py3-none-{platform}");
+        let native = wheel("native").tag(&tag);
+        let file = format!("native-1.0-{tag}.whl");
+        let bench = Bench::new().wheel_in("dist", &native).wheel(&native).file("main.py", "");
+        let local = format!("dist/{file}");
+        refuse(&bench, &[local.as_str(), "-e", "native:main"], &[&file, reason, "hint: "]);
+        refuse(&bench, &["native", "--app", ".", "-e", "main.py"], &["native", "hint: "]);
+        let sha256 = Digest::of(&fs::read(bench.path(&local)).unwrap()).hex();
+        let lock = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"me\"\n[[packages]]\nname = \"native\"\nversion = \"1.0\"\n\
+             wheels = [{{ path = \"dist/{file}\", hashes = {{ sha256 = \"{sha256}\" }} }}]\n"
+        );
+        let bench = bench.file("pylock.toml", lock);
+        refuse(
+            &bench,
+            &["-r", "pylock.toml", "--app", ".", "-e", "main.py"],
+            &["pylock.toml has no file of native 1.0 that fits CPython", &file, reason],
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `coil verify`: whether a bundle is whole, and whether it can be made again.
 
+use std::path::{Path, PathBuf};
+
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::error::Error;
+use coil_bootstrap::format::manifest::Manifest;
 use coil_bootstrap::verify::{check_layer, check_stamp};
 
 use super::inspect::size;
@@ -80,7 +83,7 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
     let given = Given { lock: manifest.lock.as_deref(), begun: None };
-    let parts = pack_with(&pack.project, None, given, &store, report)?;
+    let parts = pack_with(&pack.project, called(manifest, scratch.path()), given, &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
     if then != now {
         let message = format!("{shown} has CPython {then}, and {now} was packed again");
@@ -92,4 +95,11 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
         None => Ok(()),
         Some(difference) => Err(Failure::new(format!("{shown} packed again is not the same: {difference}"))),
     }
+}
+
+/// A file that makes the same console script the default: the bundle's own name may have chosen it.
+fn called(manifest: &Manifest, scratch: &Path) -> Option<PathBuf> {
+    let default = manifest.default.as_ref()?;
+    let is_script = manifest.commands.get(default)?.script.as_str() == format!("bin/{default}");
+    is_script.then(|| scratch.join("called").join(default))
 }

@@ -31,7 +31,7 @@ use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
-use crate::plan::{Listing, plan};
+use crate::plan::{Listing, Plan, plan};
 use crate::project::sources::Wanted;
 use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
@@ -51,7 +51,8 @@ pub struct Parts {
     pub blobs: Vec<BlobPlace>,
 }
 
-/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
+/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed; a
+/// command that it is called like is the default.
 pub fn pack(
     options: &cli::Project,
     output: Option<PathBuf>,
@@ -83,7 +84,7 @@ pub fn pack_with(
     let mut project = Project::read(&Words {
         otherwise,
         is_decided: given.lock.is_some(),
-        ..words(options, output, store)?
+        ..words(options, output.clone(), store)?
     })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
@@ -130,7 +131,9 @@ pub fn pack_with(
     let python = &runtime.facts.python;
     let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
-    let chosen = commands::choose(&project, &installed, &runtime.listing)?;
+    let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
+    let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
+    chosen.note(&project).iter().for_each(|note| report.note(note));
     let app = app::layer(&packing, python, &project, &chosen)?;
 
     // The version of what the app is called after: the project's wheel, or the requirement's.
@@ -158,7 +161,8 @@ pub fn pack_with(
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
     }
     closed_world::check(&layers.listings, &expected, report)?;
-    let mut environment = plan(&layers.listings, &python.site_packages)?;
+    let Plan { mut environment, notes } = plan(&layers.listings, &python.site_packages)?;
+    notes.iter().for_each(|note| report.detail(note));
     environment.variables = project.variables.clone();
     let manifest = Manifest {
         schema: SCHEMA,

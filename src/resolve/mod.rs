@@ -25,6 +25,7 @@ mod stand_in;
 pub(crate) mod tags;
 mod tool;
 mod uv;
+pub mod watch;
 mod written;
 
 use std::collections::BTreeSet;

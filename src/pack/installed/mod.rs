@@ -190,6 +190,7 @@ impl Source {
             cache: &store.work(),
             scratch: scratch.path(),
             refresh: options.refresh,
+            report: packing.report,
         };
         let built = project.builds.iter().map(|build| {
             report.doing(&format!("building {}", build.directory.display()));

@@ -74,7 +74,7 @@ fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
         version: None,
         platform: platform(packing.interpreter)?,
         python: python.clone(),
-        environment: plan(&layers.listings, &python.site_packages)?,
+        environment: plan(&layers.listings, &python.site_packages)?.environment,
         layers: layers.layers,
         commands: Default::default(),
         default: None,
