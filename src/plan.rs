@@ -16,6 +16,7 @@ use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
+use crate::needs::Needs;
 use crate::wheel::namespace::Initial;
 
 /// What a layer holds, as far as a plan has to know.
@@ -33,6 +34,9 @@ pub struct Listing {
     /// Programs with room for the paths of a runtime. No plan depends on them.
     #[serde(default)]
     pub programs: BTreeMap<TreePath, Program>,
+    /// What its ELF files need of other layers. No plan depends on it.
+    #[serde(default)]
+    pub needs: Needs,
     /// Each `__init__.py` that only declares a namespace, or has nothing but comments in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub initials: BTreeMap<TreePath, Initial>,
@@ -208,6 +212,7 @@ mod tests {
             reaching: Vec::new(),
             programs: BTreeMap::new(),
             initials: BTreeMap::new(),
+            needs: Needs::default(),
         }
     }
 

@@ -12,7 +12,8 @@
 //! and the place of the installation do not influence the tree, except where the standard library itself
 //! records them.
 
-mod glibc;
+pub mod brought;
+pub(crate) mod glibc;
 mod libraries;
 mod origin;
 mod stdlib;
