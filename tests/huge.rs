@@ -92,7 +92,8 @@ fn an_environment_of_more_links_than_a_short_number_can_count_has_a_manifest() {
         let files: BTreeMap<_, _> = names.map(|name| (name, Digest::of(b"x"))).collect();
         Listing { origin: format!("half{half}"), files, ..Listing::default() }
     };
-    let environment = plan(&[Listing::default(), listing(0), listing(1)], "lib/p/site-packages").unwrap().environment;
+    let environment =
+        plan(&[Listing::default(), listing(0), listing(1)], "lib/p/site-packages").unwrap().environment;
     assert_eq!(environment.links.len(), MANY);
     let mut manifest = Bundle::open(probe().path()).unwrap().manifest().clone();
     manifest.environment = environment;
