@@ -7,6 +7,7 @@ use coil_bootstrap::format::manifest::{Layer, Manifest, Python};
 
 use crate::bundle::align;
 use crate::error::{Failure, Result};
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
 /// The manifest of `bundle` with `runtime` in place of its own.
@@ -34,8 +35,12 @@ pub fn with_runtime(bundle: &Manifest, runtime: &Runtime) -> Result<Manifest> {
         }
     }
     check_libc(bundle, new)?;
+    check_kept(bundle, runtime)?;
     let mut rebased = bundle.clone();
     rebased.python = new.clone();
+    if let Some(recipe) = &mut rebased.recipe {
+        recipe.keep = runtime.kept.words();
+    }
     let own = Layer { offset: 0, ..runtime.layer.clone() };
     let mut end = 0;
     for (index, layer) in rebased.layers.iter_mut().enumerate() {
@@ -64,6 +69,22 @@ fn check_libc(bundle: &Manifest, new: &Python) -> Result<()> {
             Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
         }
     }
+}
+
+/// What was kept of the Python in a bundle that is left out otherwise.
+pub fn kept(bundle: &Manifest) -> Result<Kept> {
+    Kept::parse(bundle.recipe.iter().flat_map(|recipe| &recipe.keep))
+}
+
+/// What an app was packed with it may need.
+fn check_kept(bundle: &Manifest, runtime: &Runtime) -> Result<()> {
+    let missing = kept(bundle)?.less(runtime.kept);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{} cannot run on this runtime: it was packed with what this one lacks: {missing}", bundle.name);
+    Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {}`", kept(bundle)?)))
 }
 
 /// `3.12`

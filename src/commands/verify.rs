@@ -127,6 +127,9 @@ impl Rebuild<'_> {
         if let Some(Revision { commit, dirty: false }) = &self.manifest.source {
             word("rev", commit);
         }
+        if self.options.runtime.is_none() {
+            recipe.keep.iter().for_each(|part| word("keep", part));
+        }
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
         let mut projects = self.options.projects.iter();

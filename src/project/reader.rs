@@ -278,6 +278,7 @@ impl Reader {
         let project = &mut self.project;
         project.default = project.default.take().or(settings.default);
         project.python = project.python.take().or(settings.python);
+        project.keep.extend(settings.keep);
         project.steps.extend(settings.build);
         for (name, value) in settings.environment {
             project.variables.entry(name).or_insert(value);
