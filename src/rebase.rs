@@ -196,4 +196,19 @@ mod tests {
         newer.python.libc = "glibc-2.100".into();
         assert!(with_runtime(&bundle(), &newer).is_ok());
     }
+
+    #[test]
+    fn what_an_app_was_packed_with_stays_or_is_named() {
+        let recipe = |keep: &[&str]| {
+            let keep = keep.iter().map(|word| (*word).to_owned()).collect();
+            Some(coil_bootstrap::format::recipe::Recipe { keep, ..Default::default() })
+        };
+        let mut bundle = bundle();
+        bundle.recipe = recipe(&["tests", "tkinter"]);
+        let kept = |words: &[&str]| Runtime { kept: Kept::parse(words).unwrap(), ..runtime() };
+        let failure = with_runtime(&bundle, &kept(&["tests"])).unwrap_err();
+        assert!(failure.to_string().ends_with("it was packed with what this one lacks: tkinter"), "{failure}");
+        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"])).unwrap();
+        assert_eq!(more.recipe, recipe(&["headers", "tests", "tkinter"]));
+    }
 }

@@ -9,7 +9,7 @@ const SYSTEM: [&str; 5] =
 
 /// A directory of scripts.
 pub struct Scripts {
-    /// What it is called: `tcl8.6`, `tk8.6`, `tcl8`.
+    /// What it is called in `lib`: `tcl8.6`, `tk8.6`, `tcl8`.
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
@@ -39,6 +39,11 @@ pub fn scripts(libraries: &[(String, PathBuf)], prefix: &Path) -> Result<Vec<Scr
             // Modules that belong to every Tcl of one major version: `tcl8/8.5/msgcat-1.6.1.tm`.
             let major = format!("tcl{}", version.split('.').next().unwrap_or_default());
             found.extend(directories(place, |name| name == major));
+            // Debian has them inside, and leads its own Tcl there by links. Tcl itself looks for them in `tcl8/8.6`.
+            let inside = path.join(&major);
+            if inside.is_dir() && !place.join(&major).is_dir() {
+                found.push(Scripts { name: format!("{major}/{version}"), path: inside });
+            }
         }
         found.push(Scripts { name, path });
     }
@@ -86,6 +91,10 @@ mod tests {
         let names = |found: Vec<Scripts>| found.into_iter().map(|scripts| scripts.name).collect::<Vec<_>>();
         assert_eq!(names(scripts(&libraries, root.path()).unwrap()), ["tcl8", "tcl8.9", "tk8.9"]);
         assert_eq!(scripts(&[library("libtcl7.9.so")], root.path()).err().unwrap(), "tcl7.9/init.tcl");
+        make("debian/tcl8.4/init.tcl");
+        make("debian/tcl8.4/tcl8/msgcat.tm");
+        let debian = [("libtcl8.4.so".to_owned(), root.path().join("debian/libtcl8.4.so"))];
+        assert_eq!(names(scripts(&debian, root.path()).unwrap()), ["tcl8/8.4", "tcl8.4"]);
         // Linked into the interpreter.
         assert!(scripts(&[], root.path()).is_err());
         make("lib/tk8.9/tk.tcl");

@@ -176,6 +176,54 @@ fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
 }
 
 #[test]
+fn what_is_kept_is_there_and_works_in_an_empty_root() {
+    for executable in interpreters() {
+        let interpreter = Interpreter::probe(&executable).unwrap();
+        let mut all = "ensurepip headers idle pycache static tests tkinter turtledemo".split(' ').collect::<Vec<_>>();
+        // What this interpreter does not have is refused, by name.
+        while let Err(failure) = harvest(&interpreter, Kept::parse(&all).unwrap()).map(drop) {
+            eprintln!("  {failure}");
+            let refused = |word: &&str| {
+                let part = Kept::parse([word]).unwrap().parts().next().unwrap();
+                failure.to_string().contains(part.described())
+            };
+            all.retain(|word| !refused(word));
+            let windows = all.contains(&"tkinter");
+            all.retain(|word| windows || !["idle", "turtledemo"].contains(word));
+            assert!(failure.advice().is_some());
+        }
+        let kept = Kept::parse(&all).unwrap();
+        let harvest = harvest(&interpreter, kept).unwrap();
+        let names: Vec<&str> = harvest.tree.iter().map(|(path, _)| &**path).collect();
+        let there = |part: &str| names.iter().any(|name| name.contains(part));
+        for (word, part) in [
+            ("ensurepip", "/ensurepip/_bundled/pip-"),
+            ("headers", "/Python.h"),
+            ("idle", "/idlelib/idle.py"),
+            ("static", "/Makefile"),
+            ("tests", "/lib-dynload/_testcapi."),
+            ("tkinter", "/lib-dynload/_tkinter."),
+            ("turtledemo", "/turtledemo/__main__.py"),
+        ] {
+            assert_eq!(there(part), all.contains(&word), "{}: {part}", executable.display());
+        }
+        let Some(words) = chroot().filter(|_| all.contains(&"tkinter")) else { continue };
+        let directory = tempfile::tempdir().unwrap();
+        write(&harvest, directory.path());
+        let mut python = Command::new(words[0]);
+        python.args(&words[1..]).arg(directory.path()).arg(format!("/{}", harvest.python.executable));
+        // Without a display, Tcl starts, and finds its scripts.
+        let told = run(
+            &mut python,
+            "import os, tkinter; print(tkinter.Tcl().eval('package require msgcat; info library'), \
+             [name for name in os.environ if name.startswith('TCL')])",
+        );
+        let said = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(said.starts_with("/python/lib/tcl") && said.ends_with("[]\n"), "{told:?}");
+    }
+}
+
+#[test]
 fn nothing_of_a_harvest_looks_for_libraries_outside() {
     let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
     let harvest = harvest(&interpreter, Kept::default()).unwrap();
