@@ -9,7 +9,7 @@ packed; this also fills the resolver's cache, so that no download is in the time
 
 What is called an empty root holds the bundle, a writable /tmp with the start's input, and nothing else; the
 environment COIL_RUN, COIL_CACHE and HOME. Where a start fails there, more is added step by step (see STEPS),
-and the table says what was needed. Outcomes are kept as JSON lines (--results), so that some packages can be
+and the table says what was needed, and the first complaint. Outcomes are kept as JSON lines (--results), so that some packages can be
 tried again (--only) and the table still shows all.
 """
 
@@ -204,7 +204,7 @@ def links(root):
 PARTS = {
     "dev": lambda root: [f"mkdir -p {root}/dev/shm", f"mount -t tmpfs tmpfs {root}/dev/shm", *(f"mknod -m 666 {root}/dev/{name} c 1 {minor}" for name, minor in (("null", 3), ("zero", 5), ("urandom", 9)))],
     "proc": lambda root: [f"mkdir {root}/proc", f"mount -t proc proc {root}/proc"],
-    "etc": lambda root: [f"cp -r --parents /etc/passwd /etc/group /etc/services /etc/protocols /etc/mime.types {root} 2>/dev/null || true"],
+    "etc": lambda root: [f"cp -r --parents /etc/passwd /etc/group /etc/services /etc/protocols /etc/mime.types /etc/ssl/certs/ca-certificates.crt {root} 2>/dev/null || true"],
     "usr": links,
 }
 
@@ -255,20 +255,30 @@ def start_text(package):
     return shlex.join([package.command, *package.arguments]).replace("|", "\\|")
 
 
+def default(one):
+    """What starts without a word, and how many commands there are beside it."""
+    if "commands" not in one:
+        return ""
+    others = one["commands"] - (one["default"] is not None)
+    if not one["default"]:
+        return f"none of {others}"
+    return f"`{one['default']}`, {others} more" if others else f"`{one['default']}`"
+
+
 def table(options, results):
-    yield "| package | version | wheels | bundle, MB | pack, s | started with | outcome |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| package | version | wheels | bundle, MB | pack, s | default command | started with | outcome |"
+    yield "|---|---|---|---|---|---|---|---|"
     kept = [results[package.name] for package in PACKAGES if package.name in results]
     for one in kept:
         outcome = one["outcome"]
         if one.get("virtualenv", "ok") != "ok" and outcome != "ok":
             outcome += "; so does a virtualenv" if outcome == "fails" else "; fails in a virtualenv, too"
-        if outcome.startswith(("fails", "not packed")):
+        if outcome != "ok":
             outcome += f": {one['why']}"
         size, pack = one.get("size"), one.get("pack")
         cells = [
             one["name"], one.get("version") or "", str(one.get("wheels", "")), f"{size / 1e6:.1f}" if size else "",
-            f"{pack:.1f}" if pack else "", f"`{one['start'][:70]}`", outcome.replace("|", "\\|"),
+            f"{pack:.1f}" if pack else "", default(one), f"`{one['start'][:70]}`", outcome.replace("|", "\\|"),
         ]
         yield f"| {' | '.join(cells)} |"
     good = sum(one["outcome"] == "ok" for one in kept)

@@ -160,7 +160,7 @@ class Bench:
         ]
         again, twice = ([one[which] for one in rounds] for which in range(2))
         with open(self.bundle, "rb") as file:
-            launcher = sections(file.read())[".coil.manifest"][0]
+            launcher = sections(file.read())[".coil.layers"][0]
         return {
             "example": self.example.name,
             "first": first[0],

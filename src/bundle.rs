@@ -1,34 +1,29 @@
-//! Writing a bundle: the launcher's ELF file with the manifest and the layers as sections.
+//! Writing a bundle: the launcher's ELF file with the layers and the manifest as sections.
 //!
-//! Nothing of the launcher moves. Its bytes come first, then the two sections, then a new section name
-//! table and a new section header table, which the ELF header is made to point to. Layers are copied
-//! from file to file by the kernel and never held in memory.
+//! The launcher's bytes come first, then the layers, then the manifest, then the tables that name them. The manifest is
+//! known last, and so the layers need not wait for it: what is known of them is copied while the rest is being made.
+//! They are copied from file to file by the kernel and never held in memory.
+
+mod launcher;
+
+pub use self::launcher::Launcher;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::{mem, panic};
 
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::manifest::Manifest;
+use coil_bootstrap::format::manifest::{Layer, Manifest};
 use coil_bootstrap::format::sections::{ALIGNMENT, LAYERS, MANIFEST};
 use coil_bootstrap::format::stamp;
-use object::elf::{FileHeader64, SHT_NOBITS, SHT_PROGBITS, SectionFlags, SectionHeader64};
-use object::read::elf::{FileHeader, SectionHeader};
-use object::read::{ReadCache, ReadRef};
-use object::{LittleEndian, U16, U32, U64, pod};
+use object::pod;
 
-use crate::error::{Context, Failure, Result, Writing};
-use crate::launcher::LAUNCHER;
+use crate::error::{Failure, Result, Writing};
 use crate::layer::BlobPlace;
 use crate::unfinished::Unfinished;
-
-type Header = FileHeader64<LittleEndian>;
-type Section = SectionHeader64<LittleEndian>;
-
-const E: LittleEndian = LittleEndian;
-
-/// No launcher is longer, in bytes: a bound for what a damaged file can make us read.
-const MAX_LAUNCHER: u64 = 64 << 20;
 
 /// Where the next blob of `size` bytes begins after `end`, in the section `.coil.layers`.
 pub fn align(end: u64) -> u64 {
@@ -57,14 +52,139 @@ pub fn check_output(out: &Path) -> Result<()> {
 }
 
 /// Writes the bundle to `out`, complete or not at all. `blobs` are those of the manifest's layers.
-pub fn write(out: &Path, launcher: &Launcher, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
-    let cannot = || format!("cannot write the bundle to {}", out.display());
-    let write = || -> io::Result<()> {
-        let mut file = Unfinished::new(directory_of(out))?;
-        write_to(file.file(), launcher, manifest, blobs)?;
-        file.publish(out)
-    };
-    write().writing(directory_of(out), "name a file on another disk with -o", cannot)
+pub fn write(out: &Path, launcher: Launcher, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
+    Begun::new(out, launcher).finish(out, manifest, blobs)
+}
+
+/// A bundle that is being written while its last layers and its manifest are being made.
+///
+/// It has no name before [`Begun::finish`], and is gone if that never comes.
+pub struct Begun {
+    launcher: Launcher,
+    pieces: Sender<Piece>,
+    writer: JoinHandle<io::Result<Layers>>,
+}
+
+impl Begun {
+    /// Begins a bundle in the directory of `out`. What goes wrong is told when it is finished.
+    pub fn new(out: &Path, launcher: Launcher) -> Self {
+        let directory = directory_of(out).to_owned();
+        let start = align(launcher.bytes.len() as u64);
+        let (pieces, wanted) = channel();
+        let writer = thread::spawn(move || Layers::copy(Unfinished::new(&directory)?, start, &wanted));
+        Begun { launcher, pieces, writer }
+    }
+
+    /// Copies these blobs already: `place` and size in bytes of the first layers, in the manifest's order.
+    pub fn copy(&self, blobs: impl IntoIterator<Item = (BlobPlace, u64)>) {
+        let mut end = 0;
+        for (place, size) in blobs {
+            let piece = Piece { place, offset: align(end), size };
+            end = piece.offset + size;
+            // A writer that is gone has failed, and says why when it is asked.
+            let _ = self.pieces.send(piece);
+        }
+    }
+
+    /// Completes the bundle and gives it its name. `blobs` are those of the manifest's layers.
+    pub fn finish(self, out: &Path, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
+        let cannot = || format!("cannot write the bundle to {}", out.display());
+        let write = || -> io::Result<()> {
+            drop(self.pieces);
+            let mut layers = self.writer.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?;
+            let wanted = manifest.layers.iter().zip(blobs);
+            layers.become_these(wanted.map(|(layer, place)| Piece::new(layer, place)).collect())?;
+            complete(&mut layers, self.launcher, manifest)?;
+            layers.file.publish(out)
+        };
+        write().writing(directory_of(out), "name a file on another disk with -o", cannot)
+    }
+}
+
+/// A blob, and where in the section of the layers it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    place: BlobPlace,
+    offset: u64,
+    size: u64,
+}
+
+impl Piece {
+    fn new(layer: &Layer, place: &BlobPlace) -> Self {
+        Piece { place: place.clone(), offset: layer.offset, size: layer.size }
+    }
+}
+
+/// The file with the layers that are in it by now.
+struct Layers {
+    file: Unfinished,
+    /// Where in the file their section begins.
+    start: u64,
+    there: Vec<Piece>,
+}
+
+impl Layers {
+    /// Copies what is wanted until no more is.
+    fn copy(file: Unfinished, start: u64, wanted: &Receiver<Piece>) -> io::Result<Layers> {
+        let mut layers = Layers { file, start, there: Vec::new() };
+        wanted.iter().try_for_each(|piece| layers.add(piece))?;
+        Ok(layers)
+    }
+
+    /// Copies those that are missing. Nothing else stays: what lies between layers is zero in every bundle.
+    fn become_these(&mut self, wanted: Vec<Piece>) -> io::Result<()> {
+        if !wanted.starts_with(&self.there) {
+            self.there.clear();
+            self.file.file().set_len(0)?;
+        }
+        let missing = self.there.len();
+        wanted.into_iter().skip(missing).try_for_each(|piece| self.add(piece))
+    }
+
+    fn add(&mut self, piece: Piece) -> io::Result<()> {
+        let file = self.file.file();
+        file.seek(SeekFrom::Start(self.start + piece.offset))?;
+        let mut blob = File::open(&piece.place.file)?;
+        blob.seek(SeekFrom::Start(piece.place.offset))?;
+        // Copied by the kernel, by reference where the file system can.
+        let copied = io::copy(&mut blob.take(piece.size), file)?;
+        if copied != piece.size {
+            return Err(io::Error::other(format!("{} has changed its length", piece.place.file.display())));
+        }
+        self.there.push(piece);
+        Ok(())
+    }
+}
+
+/// Writes what is around the layers.
+fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::Result<()> {
+    let json = manifest.encode();
+    let layers_end = layers.start + manifest.layers.last().map_or(0, |last| last.offset + last.size);
+    elf.add(LAYERS, layers.start, layers_end - layers.start, ALIGNMENT);
+    let file = layers.file.file();
+    file.seek(SeekFrom::Start(layers_end))?;
+    let manifest_at = pad(file, 8)?;
+    file.write_all(&json)?;
+    elf.add(MANIFEST, manifest_at, json.len() as u64, 1);
+
+    let names_at = file.stream_position()?;
+    file.write_all(&elf.names)?;
+    let table_at = pad(file, 8)?;
+    file.write_all(&elf.table(names_at))?;
+
+    let mut bytes = mem::take(&mut elf.bytes);
+    bytes[elf.stamp..elf.stamp + stamp::SIZE].copy_from_slice(&stamp::of(&Digest::of(&json)));
+    let header = elf.header(table_at);
+    let header = pod::bytes_of(&header);
+    bytes[..header.len()].copy_from_slice(header);
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&bytes)
+}
+
+/// Goes on to the next multiple of `alignment` and returns it.
+fn pad(file: &mut File, alignment: u64) -> io::Result<u64> {
+    let end = file.stream_position()?;
+    file.seek(SeekFrom::Start(end.next_multiple_of(alignment)))
 }
 
 /// Whether something is there that no earlier pack can have written: a source, a wheel, a device.
@@ -77,171 +197,4 @@ fn holds_something_else(out: &Path) -> bool {
 
 fn directory_of(out: &Path) -> &Path {
     out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn write_to(
-    file: &mut File,
-    launcher: &Launcher,
-    manifest: &Manifest,
-    blobs: &[BlobPlace],
-) -> io::Result<()> {
-    let json = manifest.encode();
-    let mut elf = launcher.clone();
-    elf.bytes[elf.stamp..elf.stamp + stamp::SIZE].copy_from_slice(&stamp::of(&Digest::of(&json)));
-    file.write_all(&elf.bytes)?;
-
-    let manifest_at = pad(file, 8)?;
-    file.write_all(&json)?;
-    elf.add(MANIFEST, manifest_at, json.len() as u64, 1);
-
-    let layers_at = pad(file, ALIGNMENT)?;
-    for (layer, place) in manifest.layers.iter().zip(blobs) {
-        file.seek(SeekFrom::Start(layers_at + layer.offset))?;
-        let mut blob = File::open(&place.file)?;
-        blob.seek(SeekFrom::Start(place.offset))?;
-        // Copied by the kernel, by reference where the file system can.
-        let copied = io::copy(&mut blob.take(layer.size), file)?;
-        if copied != layer.size {
-            return Err(io::Error::other(format!("{} has changed its length", place.file.display())));
-        }
-    }
-    let layers_end = file.stream_position()?;
-    elf.add(LAYERS, layers_at, layers_end - layers_at, ALIGNMENT);
-
-    let names_at = file.stream_position()?;
-    file.write_all(&elf.names)?;
-    let table_at = pad(file, 8)?;
-    file.write_all(&elf.table(names_at))?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(pod::bytes_of(&elf.header(table_at)))
-}
-
-/// Goes on to the next multiple of `alignment` and returns it.
-fn pad(file: &mut File, alignment: u64) -> io::Result<u64> {
-    let end = file.stream_position()?;
-    file.seek(SeekFrom::Start(end.next_multiple_of(alignment)))
-}
-
-/// What stands in front of a bundle, and the parts of it that change.
-#[derive(Clone)]
-pub struct Launcher {
-    /// The file up to the payload.
-    bytes: Vec<u8>,
-    header: Header,
-    sections: Vec<Section>,
-    names: Vec<u8>,
-    /// Which section `names` is.
-    names_index: usize,
-    /// The file offset of the stamp.
-    stamp: usize,
-}
-
-impl Launcher {
-    /// The launcher that this coil carries.
-    pub fn ours() -> Result<Self> {
-        let unreadable = || Failure::new("the launcher inside coil is not the ELF file it should be");
-        let mut launcher = Launcher::read(LAUNCHER).ok_or_else(unreadable)?;
-        launcher.bytes = LAUNCHER.to_vec();
-        launcher.check().ok_or_else(unreadable)
-    }
-
-    /// The launcher of a bundle: with it and the same layers, the same file can be written again.
-    ///
-    /// Fails where the file cannot be read, and where another tool has moved its sections about.
-    pub fn of(bundle: &Path) -> Result<Self> {
-        let mut file = File::open(bundle).context(|| format!("cannot open {}", bundle.display()))?;
-        let changed = || {
-            Failure::new(format!("{} was changed by another tool after it was packed", bundle.display()))
-                .hint("pack it again")
-        };
-        let mut launcher = Launcher::read(&ReadCache::new(&file)).ok_or_else(changed)?;
-        let start = launcher.take_payload().ok_or_else(changed)?;
-        let read = file.rewind().and_then(|()| file.take(start).read_to_end(&mut launcher.bytes));
-        let read = read.context(|| format!("cannot read {}", bundle.display()))?;
-        if read as u64 != start {
-            return Err(changed());
-        }
-        launcher.check().ok_or_else(changed)
-    }
-
-    /// Everything but the bytes; `None` for what is no ELF file with a stamp.
-    fn read<'data, R: ReadRef<'data>>(data: R) -> Option<Self> {
-        let header = Header::parse(data).ok()?;
-        let sections = header.sections(E, data).ok()?;
-        let index = header.section_strings_index(E, data).ok()?;
-        let names = sections.section(index).and_then(|section| section.data(E, data)).ok()?;
-        let (_, stamp) = sections.section_by_name(E, stamp::SECTION.as_bytes())?;
-        let (stamp, size) = stamp.file_range(E)?;
-        (size == stamp::SIZE as u64).then_some(Launcher {
-            bytes: Vec::new(),
-            header: *header,
-            sections: sections.iter().copied().collect(),
-            names: names.to_vec(),
-            names_index: index.0,
-            stamp: usize::try_from(stamp).ok()?,
-        })
-    }
-
-    /// Takes the sections out that [`write`] added, and says where they began; `None` where they are not as
-    /// it left them.
-    fn take_payload(&mut self) -> Option<u64> {
-        let layers = self.sections.pop()?;
-        let manifest = self.sections.pop()?;
-        let at = |section: &Section| section.sh_name.get(E) as usize;
-        let named = |section: &Section, name: &str| {
-            self.names.get(at(section)..)?.strip_prefix(name.as_bytes())?.first().filter(|byte| **byte == 0)
-        };
-        named(&manifest, MANIFEST).and(named(&layers, LAYERS))?;
-        self.names.truncate(at(&manifest));
-        let start = manifest.sh_offset.get(E);
-        let below = |(index, section): (usize, &Section)| {
-            let end = section.sh_offset.get(E).checked_add(section.sh_size.get(E));
-            index == self.names_index
-                || section.sh_type.get(E) == SHT_NOBITS
-                || end.is_some_and(|end| end <= start)
-        };
-        (start <= MAX_LAUNCHER && self.sections.iter().enumerate().all(below)).then_some(start)
-    }
-
-    /// Whether the stamp is inside the bytes.
-    fn check(self) -> Option<Self> {
-        let end = self.stamp.checked_add(stamp::SIZE)?;
-        (end <= self.bytes.len() && self.bytes.len() >= size_of::<Header>()).then_some(self)
-    }
-
-    fn add(&mut self, name: &str, offset: u64, size: u64, alignment: u64) {
-        let name_at = self.names.len() as u32;
-        self.names.extend(name.bytes());
-        self.names.push(0);
-        self.sections.push(Section {
-            sh_name: U32::new(E, name_at),
-            sh_type: U32::new(E, SHT_PROGBITS),
-            sh_flags: U64::new(E, SectionFlags(0)),
-            sh_addr: U64::new(E, 0),
-            sh_offset: U64::new(E, offset),
-            sh_size: U64::new(E, size),
-            sh_link: U32::new(E, 0),
-            sh_info: U32::new(E, 0),
-            sh_addralign: U64::new(E, alignment),
-            sh_entsize: U64::new(E, 0),
-        });
-    }
-
-    /// The section header table, with the name table at `names_at`.
-    fn table(&self, names_at: u64) -> Vec<u8> {
-        let mut sections = self.sections.clone();
-        if let Some(names) = sections.get_mut(self.names_index) {
-            names.sh_offset = U64::new(E, names_at);
-            names.sh_size = U64::new(E, self.names.len() as u64);
-        }
-        pod::bytes_of_slice(&sections).to_vec()
-    }
-
-    /// The ELF header, with the section header table at `table_at`.
-    fn header(&self, table_at: u64) -> Header {
-        let mut header = self.header;
-        header.e_shoff = U64::new(E, table_at);
-        header.e_shnum = U16::new(E, self.sections.len() as u16);
-        header
-    }
 }

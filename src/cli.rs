@@ -56,7 +56,8 @@ pub struct Pack {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
-    /// The file to write [default: the project's name, in the current directory].
+    /// The file to write; a console script that it is called like is what it starts
+    /// [default: the project's name, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// How much to say.
@@ -103,9 +104,15 @@ pub struct Lock {
 pub struct Inspect {
     /// The bundle.
     pub bundle: PathBuf,
-    /// Print the manifest, as JSON.
+    /// Print the manifest, or what is asked for, as JSON.
     #[arg(long, conflicts_with = "lock")]
     pub json: bool,
+    /// Read the files inside and tell where they run: processor, kernel, C library, libraries of the host.
+    #[arg(long, conflicts_with_all = ["lock", "sizes"])]
+    pub portability: bool,
+    /// Show what each part takes, packed and unpacked.
+    #[arg(long, conflicts_with = "lock")]
+    pub sizes: bool,
     /// Print the lock, as pylock.toml (PEP 751).
     #[arg(long)]
     pub lock: bool,
@@ -189,6 +196,9 @@ pub struct Verify {
     /// Where the sources are, in the order they were packed in [default: the current directory].
     #[arg(value_name = "PROJECT", requires = "rebuild")]
     pub projects: Vec<String>,
+    /// The virtualenv to pack again, for a bundle that was made of one.
+    #[arg(long, value_name = "DIR", requires = "rebuild")]
+    pub venv: Option<PathBuf>,
     /// The Python to pack again [default: one of the bundle's version].
     #[arg(long, value_name = "PYTHON", requires = "rebuild")]
     pub python: Option<String>,
@@ -265,9 +275,12 @@ pub struct RuntimeBuild {
 pub struct RuntimeInspect {
     /// A runtime file, or a bundle.
     pub file: PathBuf,
-    /// Print what is known of it, as JSON.
+    /// Print what is known of it, or what is asked for, as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Show what each part takes, packed and unpacked.
+    #[arg(long)]
+    pub sizes: bool,
 }
 
 /// What is packed, and how: the same for every command that packs.
@@ -326,12 +339,29 @@ pub struct Project {
     /// Resolve anew, even if the same requirements were resolved within the last hour.
     #[arg(long)]
     pub refresh: bool,
+    /// Libraries that no wheel brings.
+    #[command(flatten)]
+    pub libraries: Libraries,
     /// What of the project is wanted.
     #[command(flatten)]
     pub choice: Choice,
     /// Where distributions come from.
     #[command(flatten)]
     pub index: Index,
+}
+
+/// What becomes of libraries that are needed and that neither the runtime nor a wheel has.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Library options")]
+pub struct Libraries {
+    /// Leave this library to the host, such as libGL.so.1 or "libxcb*": without it on the host, what needs it
+    /// cannot be loaded there.
+    #[arg(long, value_name = "LIBRARY")]
+    pub host_library: Vec<String>,
+    /// Bring this library, and all that it needs, from this machine, such as libGL.so.1 or libpq.so.5; a pattern
+    /// stands for what is needed and missing.
+    #[arg(long, value_name = "LIBRARY")]
+    pub bring_library: Vec<String>,
 }
 
 /// Which parts of a project are packed, and whether a lock must say what they need.

@@ -236,6 +236,7 @@ fn shown(value: &Value) -> String {
 fn kind(layer: &Layer) -> &'static str {
     match layer.kind {
         LayerKind::Runtime => "runtime",
+        LayerKind::Libraries => "libs",
         LayerKind::Wheel => "wheel",
         LayerKind::App => "app",
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use coil_bootstrap::format::checksum::{Checksum, Summing};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::frames::{self, MAX_FRAME};
 use coil_bootstrap::format::path::TreePath;
@@ -31,6 +32,8 @@ pub fn compressor() -> String {
 pub struct Blob {
     /// The SHA-256 of the blob.
     pub digest: Digest,
+    /// The BLAKE3 of the blob.
+    pub checksum: Checksum,
     /// The length of the blob in bytes.
     pub size: u64,
     /// The SHA-256 of the uncompressed tar archive.
@@ -117,6 +120,7 @@ struct Writer<'a> {
     frame: Vec<u8>,
     frames: Vec<(u32, u32)>,
     digest: Sha256,
+    checksum: Summing,
     size: u64,
     diff_id: Sha256,
     unpacked_size: u64,
@@ -131,6 +135,7 @@ impl<'a> Writer<'a> {
             frame: Vec::new(),
             frames: Vec::new(),
             digest: Sha256::new(),
+            checksum: Summing::default(),
             size: 0,
             diff_id: Sha256::new(),
             unpacked_size: 0,
@@ -178,6 +183,7 @@ impl<'a> Writer<'a> {
         self.put(&index)?;
         Ok(Blob {
             digest: Digest::from_bytes(self.digest.finalize().into()),
+            checksum: self.checksum.finish(),
             size: self.size,
             diff_id: Digest::from_bytes(self.diff_id.finalize().into()),
             unpacked_size: self.unpacked_size,
@@ -204,6 +210,7 @@ impl<'a> Writer<'a> {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
+        self.checksum.update(bytes);
         self.size += bytes.len() as u64;
         self.sink.write_all(bytes)
     }
@@ -246,6 +253,7 @@ mod tests {
         assert_eq!(archive.len() as u64, blob.unpacked_size);
         assert_eq!(Digest::of(&archive), blob.diff_id);
         assert_eq!(Digest::of(&bytes), blob.digest);
+        assert_eq!(Checksum::of(&bytes), blob.checksum);
         assert_eq!(bytes.len() as u64, blob.size);
         assert!(archive.ends_with(&tar::END));
     }

@@ -2,9 +2,11 @@
 //!
 //! Where one layer alone provides a directory, the environment has one symbolic link to it; where
 //! several do (`site-packages`, `bin`, a namespace package), it has a real directory with links inside.
-//! Two layers that have one path with different contents are refused, by name.
+//! Two layers that have one path with different contents are refused, by name, unless both only declare
+//! a namespace package there.
 
 mod files;
+mod namespaces;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,6 +16,8 @@ use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
+use crate::needs::Needs;
+use crate::wheel::namespace::Initial;
 
 /// What a layer holds, as far as a plan has to know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,6 +34,21 @@ pub struct Listing {
     /// Programs with room for the paths of a runtime. No plan depends on them.
     #[serde(default)]
     pub programs: BTreeMap<TreePath, Program>,
+    /// What its ELF files need of other layers. No plan depends on it.
+    #[serde(default)]
+    pub needs: Needs,
+    /// Each `__init__.py` that only declares a namespace, or has nothing but comments in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub initials: BTreeMap<TreePath, Initial>,
+}
+
+/// An environment, planned.
+#[derive(Debug)]
+pub struct Plan {
+    /// The environment.
+    pub environment: Environment,
+    /// What was decided where layers overlap, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// Directories that the launcher makes itself; what they hold is linked one by one.
@@ -37,7 +56,8 @@ const REAL: [&str; 2] = ["bin", "run"];
 
 /// Plans the environment. `layers[0]` is the runtime's place and not looked at; `site_packages` is a
 /// directory of the environment.
-pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
+pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Plan> {
+    let mut notes = Vec::new();
     let mut root = Directory::default();
     let mut taken: HashMap<&str, (usize, Digest)> = HashMap::new();
     for (index, layer) in layers.iter().enumerate().skip(1) {
@@ -50,9 +70,24 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
             match taken.get(place) {
                 None => {}
                 // Wheels that share a namespace package often bring the same `__init__.py`.
-                Some((_, there)) if there == digest || path.contains("/__pycache__/") => continue,
+                Some((_, there)) if there == digest => continue,
+                Some(_) if path.contains("/__pycache__/") => {
+                    let source = namespaces::source_of(place);
+                    let taken = source.and_then(|source| taken.get(source.as_str()));
+                    if taken.is_none_or(|(layer, _)| *layer != index) {
+                        continue;
+                    }
+                }
                 Some((other, _)) => {
-                    return Err(conflict(&layers[*other].origin, &layer.origin, place));
+                    let other = &layers[*other];
+                    let Some(second) = namespaces::takes_second(other, layer, path) else {
+                        return Err(conflict(&other.origin, &layer.origin, place));
+                    };
+                    let (better, worse) = if second { (layer, other) } else { (other, layer) };
+                    notes.push(namespaces::note(better, worse, place));
+                    if !second {
+                        continue;
+                    }
                 }
             }
             let script = layer.scripts.contains(path);
@@ -65,7 +100,7 @@ pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Environment> {
     let made: Vec<&str> = reaching.chain(REAL).chain([site_packages]).collect();
     let real = |path: &str| made.iter().any(|made| *made == path || is_above(path, made));
     root.link("", &real, &mut environment);
-    Ok(environment)
+    Ok(Plan { environment, notes })
 }
 
 fn conflict(first: &str, second: &str, place: &str) -> Failure {
@@ -176,10 +211,12 @@ mod tests {
             scripts: scripts.iter().map(|name| path(name)).collect(),
             reaching: Vec::new(),
             programs: BTreeMap::new(),
+            needs: Needs::default(),
+            initials: BTreeMap::new(),
         }
     }
 
-    fn links(environment: &Environment) -> Vec<String> {
+    fn links(Plan { environment, .. }: &Plan) -> Vec<String> {
         let show =
             |(place, source): (&TreePath, &Source)| format!("{place} -> {}:{}", source.layer, source.path);
         environment.links.iter().map(show).map(|line| line.replace(SITE, "SITE")).collect()
@@ -201,9 +238,9 @@ mod tests {
             ),
             listing("b", &[("SITE/ns/b.py", "5"), ("SITE/six.py", "6"), ("app/manage.py", "7")], &[]),
         ];
-        let environment = plan(&layers, SITE).unwrap();
+        let planned = plan(&layers, SITE).unwrap();
         assert_eq!(
-            links(&environment),
+            links(&planned),
             [
                 "app -> 2:app",
                 "SITE/a -> 1:venv/SITE/a",
@@ -236,9 +273,12 @@ mod tests {
             Listing::default(),
             listing("a", &[("venv/bin/a", "1"), ("venv/bin/native", "2")], &["venv/bin/a"]),
         ];
-        let environment = plan(&layers, SITE).unwrap();
-        assert_eq!(links(&environment), ["bin/native -> 1:venv/bin/native"]);
-        assert_eq!(environment.scripts.keys().map(|path| path.as_str()).collect::<Vec<_>>(), ["bin/a"]);
+        let planned = plan(&layers, SITE).unwrap();
+        assert_eq!(links(&planned), ["bin/native -> 1:venv/bin/native"]);
+        assert_eq!(
+            planned.environment.scripts.keys().map(|path| path.as_str()).collect::<Vec<_>>(),
+            ["bin/a"]
+        );
     }
 
     #[test]
@@ -248,7 +288,7 @@ mod tests {
             listing("a", &[("SITE/ns/__init__.py", "same")], &[]),
             listing("b", &[("SITE/ns/__init__.py", "same")], &[]),
         ];
-        assert_eq!(plan(&same, SITE).unwrap().links.len(), 1);
+        assert_eq!(plan(&same, SITE).unwrap().environment.links.len(), 1);
         let compiled = [
             Listing::default(),
             listing(
@@ -276,5 +316,51 @@ mod tests {
             listing("b", &[("SITE/x/y", "2")], &[]),
         ];
         assert!(plan(&file_and_directory, SITE).is_err());
+    }
+
+    #[test]
+    fn of_two_declarations_of_a_namespace_one_is_taken_whatever_the_order() {
+        let part = |origin: &str, content: &str, initial: Option<Initial>| {
+            let mut part = listing(
+                origin,
+                &[
+                    ("SITE/ns/__init__.py", content),
+                    ("SITE/ns/__pycache__/__init__.x.pyc", content),
+                    (&format!("SITE/ns/{origin}.py"), ""),
+                ],
+                &[],
+            );
+            let path = TreePath::new(format!("venv/{SITE}/ns/__init__.py")).unwrap();
+            part.initials.extend(initial.map(|initial| (path, initial)));
+            part
+        };
+        let taken = |one: &Listing, two: &Listing| {
+            let layers = [Listing::default(), one.clone(), two.clone()];
+            let Plan { environment, notes } = plan(&layers, SITE).unwrap();
+            let layer = |name: &str| {
+                let place = TreePath::new(format!("{SITE}/ns/{name}")).unwrap();
+                let link = environment.links.get(&place);
+                let link = link.unwrap_or_else(|| &environment.links[&place.parent().unwrap()]);
+                layers[link.layer].origin.clone()
+            };
+            assert_eq!(layer("__init__.py"), layer("__pycache__/__init__.x.pyc"));
+            assert_eq!(notes.len(), 1, "{notes:?}");
+            assert!(notes[0].starts_with(&format!("{SITE}/ns/__init__.py of {} is", layer("__init__.py"))));
+            layer("__init__.py")
+        };
+        let one = part("one", "declares", Some(Initial::Namespace));
+        let two = part("two", "declares otherwise", Some(Initial::Namespace));
+        let blank = part("blank", "# a comment", Some(Initial::Blank));
+        let empty = part("empty", "", None);
+        assert_eq!(taken(&one, &two), taken(&two, &one));
+        for worse in [&blank, &empty] {
+            assert_eq!((taken(&one, worse), taken(worse, &one)), ("one".into(), "one".into()));
+        }
+        assert_eq!(taken(&blank, &empty), taken(&empty, &blank));
+        let ordinary = part("ordinary", "x = 1", None);
+        for other in [&one, &blank, &empty] {
+            assert!(plan(&[Listing::default(), other.clone(), ordinary.clone()], SITE).is_err());
+            assert!(plan(&[Listing::default(), ordinary.clone(), other.clone()], SITE).is_err());
+        }
     }
 }

@@ -3,17 +3,26 @@
 //! Everything else of the bundle stays as it is, byte for byte: the wheels' byte code is valid for every
 //! CPython of the same X.Y, their extension modules for the same ABI. That this is so is checked here.
 
-use coil_bootstrap::format::manifest::{Layer, Manifest, Python};
+use coil_bootstrap::format::manifest::{CLibraryRule, Layer, Manifest, Python};
 
 use crate::bundle::align;
 use crate::error::{Failure, Result};
+use crate::needs::{Layer as NeedyLayer, Needs, TooNew, World};
 use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
-/// The manifest of `bundle` with `runtime` in place of its own.
+/// What the layers of a rebased bundle need, with their names, the runtime's first.
+pub type AllNeeds = Vec<(String, Needs)>;
+
+/// The manifest of `bundle` with `runtime` in place of its own. Only for a runtime with an older C library are the
+/// files in all layers looked into: that is what `read` is for.
 ///
 /// Fails, naming what does not agree, where the app could not run on it.
-pub fn with_runtime(bundle: &Manifest, runtime: &Runtime) -> Result<Manifest> {
+pub fn with_runtime(
+    bundle: &Manifest,
+    runtime: &Runtime,
+    read: impl FnOnce() -> Result<AllNeeds>,
+) -> Result<Manifest> {
     let (old, new) = (&bundle.python, &runtime.python);
     let architectures = (&bundle.platform.architecture, &runtime.platform.architecture);
     let facts = [
@@ -34,7 +43,9 @@ pub fn with_runtime(bundle: &Manifest, runtime: &Runtime) -> Result<Manifest> {
             )));
         }
     }
-    check_libc(bundle, new)?;
+    if is_older(new, old) {
+        check_needs(bundle, &read()?)?;
+    }
     check_kept(bundle, runtime)?;
     let mut rebased = bundle.clone();
     rebased.python = new.clone();
@@ -53,22 +64,35 @@ pub fn with_runtime(bundle: &Manifest, runtime: &Runtime) -> Result<Manifest> {
     Ok(rebased)
 }
 
+/// Whether a runtime may lack symbols that another one has, of libc or of libstdc++.
+fn is_older(new: &Python, old: &Python) -> bool {
+    let version = |text: &str| -> Option<Vec<u32>> {
+        text.trim_start_matches("glibc-").split('.').map(|number| number.parse().ok()).collect()
+    };
+    let as_new = |new: Option<&str>, old: Option<&str>| match (new.and_then(version), old.and_then(version)) {
+        (Some(new), Some(old)) => new >= old,
+        (_, old) => old.is_none(),
+    };
+    !as_new(Some(&new.libc), Some(&old.libc)) || !as_new(new.libstdcxx.as_deref(), old.libstdcxx.as_deref())
+}
+
 /// Extension modules may need symbols of the libc that was there when they were chosen; an older one may
 /// not have them.
-fn check_libc(bundle: &Manifest, new: &Python) -> Result<()> {
-    let version = |libc: &str| -> Option<Vec<u32>> {
-        libc.strip_prefix("glibc-")?.split('.').map(|number| number.parse().ok()).collect()
-    };
-    match (version(&bundle.python.libc), version(&new.libc)) {
-        (Some(old), Some(new)) if new >= old => Ok(()),
-        _ => {
-            let message = format!(
-                "{} cannot run on this runtime: it was packed with {}, and the runtime carries the older {}",
-                bundle.name, bundle.python.libc, new.libc
-            );
-            Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
-        }
-    }
+fn check_needs(bundle: &Manifest, needs: &AllNeeds) -> Result<()> {
+    let layers: Vec<NeedyLayer> = needs.iter().map(|(origin, needs)| NeedyLayer { origin, needs }).collect();
+    let of_host = |new: &TooNew| bundle.c_library == CLibraryRule::Host && new.wanted.what.family == "GLIBC";
+    let too_new = World::new(&layers).too_new();
+    let Some(new) = too_new.iter().find(|new| new.wanted.essential && !of_host(new)) else { return Ok(()) };
+    let TooNew { origin, wanted, carried } = new;
+    let carried = carried.as_ref().map_or("none".to_owned(), ToString::to_string);
+    let message = format!(
+        "{} cannot run on this runtime: {} of {origin} needs {} of {}, and the runtime carries {carried}",
+        bundle.name,
+        wanted.file,
+        wanted.what,
+        wanted.what.library()
+    );
+    Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
 }
 
 /// What was kept of the Python in a bundle that is left out otherwise.
@@ -82,8 +106,10 @@ fn check_kept(bundle: &Manifest, runtime: &Runtime) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let message =
-        format!("{} cannot run on this runtime: it was packed with what this one lacks: {missing}", bundle.name);
+    let message = format!(
+        "{} cannot run on this runtime: it was packed with what this one lacks: {missing}",
+        bundle.name
+    );
     Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {}`", kept(bundle)?)))
 }
 
@@ -96,6 +122,7 @@ fn series(python: &Python) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use coil_bootstrap::format::checksum::Checksum;
     use coil_bootstrap::format::digest::Digest;
     use coil_bootstrap::format::manifest::{
         CLibraryRule, Environment, LAYER_MEDIA_TYPE, LayerKind, Platform, SCHEMA, Slot,
@@ -103,6 +130,7 @@ mod tests {
     use coil_bootstrap::format::path::TreePath;
 
     use super::*;
+    use crate::needs::{SymbolVersion, Wanted};
 
     fn path(text: &str) -> TreePath {
         TreePath::new(text).unwrap()
@@ -115,6 +143,7 @@ mod tests {
             version: None,
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: Digest::of(&size.to_le_bytes()),
+            checksum: Checksum::of(&size.to_le_bytes()),
             size,
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
@@ -161,40 +190,63 @@ mod tests {
         }
     }
 
+    fn unread() -> Result<AllNeeds> {
+        panic!("nothing has to be read for a runtime that is as new")
+    }
+
+    #[test]
+    fn a_runtime_with_an_older_libc_fits_what_needs_no_newer_one() {
+        let version = |text: &str| SymbolVersion::parse(text).unwrap();
+        let needs = |text: &str| {
+            let mut carried = Needs::default();
+            carried.defines.add(version("GLIBC_2.31"));
+            let wanted = Wanted { what: version(text), file: path("venv/lib/x.so"), essential: true };
+            let layer = Needs { versions: vec![wanted], ..Needs::default() };
+            Ok(vec![("cpython".to_owned(), carried), ("x 1.0".to_owned(), layer)])
+        };
+        let mut new = runtime();
+        new.python.libc = "glibc-2.31".into();
+        assert!(with_runtime(&bundle(), &new, || needs("GLIBC_2.31")).is_ok());
+        let failure = with_runtime(&bundle(), &new, || needs("GLIBC_2.34")).unwrap_err();
+        let told = "venv/lib/x.so of x 1.0 needs GLIBC_2.34 of libc.so.6, and the runtime carries GLIBC_2.31";
+        assert!(failure.to_string().ends_with(told), "{failure}");
+        let of_host = Manifest { c_library: CLibraryRule::Host, ..bundle() };
+        assert!(with_runtime(&of_host, &new, || needs("GLIBC_2.34")).is_ok());
+    }
+
     #[test]
     fn a_longer_runtime_moves_the_other_layers_and_changes_nothing_else_of_them() {
         let mut new = runtime();
         new.layer.size = 9000;
         new.python.version = "3.12.9".into();
-        let rebased = with_runtime(&bundle(), &new).unwrap();
+        let rebased = with_runtime(&bundle(), &new, unread).unwrap();
         assert_eq!((rebased.layers[0].offset, rebased.layers[1].offset), (0, 12288));
         assert_eq!(Layer { offset: 8192, ..rebased.layers[1].clone() }, bundle().layers[1]);
         assert!(Manifest::parse(&rebased.encode(), 12388).is_ok());
-        assert_eq!(with_runtime(&rebased, &runtime()).unwrap(), bundle());
+        assert_eq!(with_runtime(&rebased, &runtime(), unread).unwrap(), bundle());
     }
 
     #[test]
     fn a_runtime_that_does_not_fit_is_refused_saying_in_what() {
         type Change = fn(&mut Runtime);
-        let changes: [(Change, &str); 7] = [
+        let changes: [(Change, &str); 6] = [
             (|new| new.platform.architecture = "arm64".into(), "is for amd64, not arm64"),
             (|new| new.python.implementation = "pypy".into(), "implementation cpython, not pypy"),
             (|new| new.python.version = "3.13.0".into(), "needs Python 3.12, not 3.13"),
             (|new| new.python.abi = "cp312d".into(), "ABI cp312, not cp312d"),
             (|new| new.python.magic = "00000d0a".into(), "number cb0d0d0a, not 00000d0a"),
             (|new| new.python.site_packages = path("lib64/x"), "not lib64/x"),
-            (|new| new.python.libc = "glibc-2.31".into(), "carries the older glibc-2.31"),
         ];
         for (change, reason) in changes {
             let mut new = runtime();
             change(&mut new);
-            let failure = with_runtime(&bundle(), &new).unwrap_err();
+            let failure = with_runtime(&bundle(), &new, unread).unwrap_err();
             assert!(failure.to_string().contains(reason), "{failure}");
             assert!(failure.advice().is_some());
         }
         let mut newer = runtime();
         newer.python.libc = "glibc-2.100".into();
-        assert!(with_runtime(&bundle(), &newer).is_ok());
+        assert!(with_runtime(&bundle(), &newer, unread).is_ok());
     }
 
     #[test]
@@ -206,9 +258,12 @@ mod tests {
         let mut bundle = bundle();
         bundle.recipe = recipe(&["tests", "tkinter"]);
         let kept = |words: &[&str]| Runtime { kept: Kept::parse(words).unwrap(), ..runtime() };
-        let failure = with_runtime(&bundle, &kept(&["tests"])).unwrap_err();
-        assert!(failure.to_string().ends_with("it was packed with what this one lacks: tkinter"), "{failure}");
-        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"])).unwrap();
+        let failure = with_runtime(&bundle, &kept(&["tests"]), unread).unwrap_err();
+        assert!(
+            failure.to_string().ends_with("it was packed with what this one lacks: tkinter"),
+            "{failure}"
+        );
+        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"]), unread).unwrap();
         assert_eq!(more.recipe, recipe(&["headers", "tests", "tkinter"]));
     }
 }

@@ -14,6 +14,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::format::checksum::Summing;
 use coil_bootstrap::format::manifest::{Layer, LayerKind, Platform, Python};
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::format::tar::{self, Entry, Kind};
@@ -163,15 +164,30 @@ fn of_file(path: &Path) -> Result<(Runtime, BlobPlace)> {
     Ok((runtime, BlobPlace { file: path.to_owned(), offset }))
 }
 
-/// The layer's digest: nothing is made of a damaged runtime.
+/// The layer's digest and checksum: nothing is made of a damaged runtime.
 fn check(path: &Path, runtime: &Runtime, place: &BlobPlace) -> Result<()> {
     let unreadable = || format!("cannot read {}", path.display());
     let mut file = File::open(&place.file).context(unreadable)?;
     file.seek(io::SeekFrom::Start(place.offset)).context(unreadable)?;
-    let digest = digest_of_reader(&mut file.take(runtime.layer.size)).context(unreadable)?;
-    if digest != runtime.layer.digest {
+    let mut blob = Summed { file: file.take(runtime.layer.size), sum: Summing::default() };
+    let digest = digest_of_reader(&mut blob).context(unreadable)?;
+    if (digest, blob.sum.finish()) != (runtime.layer.digest, runtime.layer.checksum) {
         return Err(Failure::new(format!("{} is damaged: its layer has another digest", path.display()))
             .hint("copy it again, or build it again"));
     }
     Ok(())
+}
+
+/// Sums up what is read.
+struct Summed<R> {
+    file: R,
+    sum: Summing,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
+    }
 }

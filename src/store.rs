@@ -27,10 +27,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coil_bootstrap::cache::{self, Workspace};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::workspace::{self, Workspace};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -38,10 +38,12 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Context, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
+use crate::needs;
 use crate::plan::Listing;
 use crate::pool::Pool;
 use crate::probes::Probes;
 use crate::tree::{Content, Tree};
+use crate::wheel::namespace::initials;
 
 /// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +106,7 @@ impl Store {
         }
         let lock = lock_file(&root).filter(|file| file.lock_shared().is_ok());
         let tmp = root.join("tmp");
-        cache::sweep(&tmp);
+        workspace::sweep(&tmp, None);
         let workspace = Workspace::create_in(&tmp).map_err(|error| cannot(&tmp, error.into()))?;
         Ok(Store { root, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
     }
@@ -249,7 +251,9 @@ impl Store {
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
         let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let listing = Listing { origin, files, scripts, reaching, programs };
+        let needs = needs::of_tree(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let initials = initials(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let listing = Listing { origin, files, scripts, reaching, programs, needs, initials };
         let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;
         Ok(stored)

@@ -59,6 +59,48 @@ fn a_console_script_is_the_default_of_its_distribution() {
 }
 
 #[test]
+fn the_name_of_the_file_chooses_the_default_among_what_was_asked_for() {
+    let asked = WheelBuilder::new("asked", "1")
+        .file("asked.py", "def main(): print('asked')\ndef first(): print('first')\n")
+        .entry_points("[console_scripts]\nasked = asked:main\nfirst = asked:first\n")
+        .requires("greeter");
+    let bench = Bench::new().wheel(&asked).wheel(&greeter());
+    let packed = |output: &str, words: &[&str]| bench.pack_to(output, words);
+    assert_eq!(answers(&packed("bundle", &["asked"]), &[]), "asked");
+    let first = packed("first", &["asked"]);
+    assert_eq!(answers(&first, &[]), "first");
+    assert_eq!(answers(&first.linked_into(bench.root(), "asked"), &[]), "first", "it is chosen once");
+    assert_eq!(answers(&packed("bundle", &["asked", "--name", "first"]), &[]), "first");
+    assert_eq!(answers(&packed("first", &["asked", "-e", "asked"]), &[]), "asked", "what is stated counts");
+    assert_eq!(answers(&packed("other", &["asked"]), &[]), "asked", "nobody asked for greeter");
+    let first = packed("first", &["asked"]);
+    fs::rename(first.path(), bench.path("moved")).unwrap();
+    let find = bench.wheels().display().to_string();
+    let words = ["verify", "moved", "--rebuild", "--no-index", "--find-links", find.as_str()];
+    let ran = Ran::of(bench.coil(&words), b"").succeeded();
+    assert!(ran.stderr.ends_with("bit for bit\n"), "{ran}");
+}
+
+#[test]
+fn a_pack_says_what_it_starts_where_there_is_a_choice() {
+    let two = "[console_scripts]\none = pair:main\ntwo = pair:main\n";
+    let pair = WheelBuilder::new("pair", "1").file("pair.py", "def main(): pass\n").entry_points(two);
+    let bench = Bench::new().wheel(&pair).wheel(&greeter());
+    let said = |words: &[&str]| bench.try_pack(words).succeeded().stderr;
+    let greeter = said(&["greeter"]);
+    assert!(
+        greeter.contains("note: the default command is greeter; ") && greeter.contains(" another: other\n"),
+        "{greeter}"
+    );
+    let pair = said(&["pair"]);
+    assert!(
+        pair.contains("note: there is no default command ") && pair.contains(" names one of one, two\n"),
+        "{pair}"
+    );
+    assert!(!said(&["pair", "-e", "one"]).contains("default command"));
+}
+
+#[test]
 fn a_link_starts_the_command_it_is_called_like() {
     let place = scratch();
     let link = |name: &str| {

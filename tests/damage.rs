@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use coil::bundle::Launcher;
+use coil::bundle::{Launcher, align};
 use coil::launcher::LAUNCHER;
 use coil::layer::{self, Blob};
 use coil::pool::Pool;
@@ -16,6 +16,7 @@ use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::error::Error;
 use coil_bootstrap::first_start::prepare;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{
     CLibraryRule, Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python,
     SCHEMA, Slot, Source,
@@ -67,7 +68,7 @@ impl Fixture {
             fs::write(blob(index), bytes).unwrap();
         }
         let blobs: Vec<_> = (0..self.layers.len()).map(|index| blob(index).into()).collect();
-        coil::bundle::write(&self.path(), &Launcher::ours().unwrap(), manifest, &blobs).unwrap();
+        coil::bundle::write(&self.path(), Launcher::ours().unwrap(), manifest, &blobs).unwrap();
     }
 
     /// Flips one bit of the file, does something with it, and flips it back.
@@ -86,9 +87,10 @@ impl Fixture {
 
     /// Does what a first start does, and returns the environment's directory.
     fn first_start(&self) -> Result<PathBuf, Error> {
-        let candidate = Candidate { root: self.cache(), needs: None };
+        let candidate = Candidate::at(self.cache());
         let uid = fs::metadata(self.directory.path()).unwrap().uid();
-        let host = Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None };
+        let host =
+            Host { args: vec![], uid, bundle: None, candidates: vec![candidate], libc: None, keep: None };
         prepare(&Bundle::open(&self.path())?, &host, false)
     }
 
@@ -120,6 +122,7 @@ fn describe(kind: LayerKind, blob: &Blob, offset: u64) -> Layer {
         version: None,
         media_type: LAYER_MEDIA_TYPE.into(),
         digest: blob.digest,
+        checksum: blob.checksum,
         size: blob.size,
         diff_id: blob.diff_id,
         unpacked_size: blob.unpacked_size,
@@ -195,9 +198,8 @@ fn a_file_that_is_cut_short_anywhere_is_refused() {
 fn a_flipped_bit_anywhere_in_the_layers_is_refused() {
     let fixture = Fixture::new();
     fixture.write(&fixture.manifest());
-    let length = fs::metadata(fixture.path()).unwrap().len() as usize;
-    // From the first layer on; after the last one come padding and the tables that ELF needs.
-    for at in (length - payload_length(&fixture) as usize..length).step_by(31) {
+    let start = align(LAUNCHER.len() as u64) as usize;
+    for at in (start..start + payload_length(&fixture) as usize).step_by(31) {
         fixture.with_flipped(at, at % 8, || match fixture.first_start() {
             Err(_) => assert!(fixture.remains().is_empty(), "byte {at}"),
             Ok(_) => {
@@ -244,7 +246,8 @@ fn a_bomb_and_lying_sizes_are_refused_before_they_do_harm() {
     refused(&|layer| layer.size -= 1);
     refused(&|layer| layer.size += 1);
     refused(&|layer| layer.size = 3);
-    assert!(refused(&|layer| layer.digest = layer.diff_id).contains("another digest"));
+    let other = Checksum::of(b"");
+    assert!(refused(&|layer| layer.checksum = other).contains("another checksum"));
 }
 
 #[test]
@@ -290,11 +293,8 @@ fn a_plain_program_and_an_empty_file_are_no_bundles() {
 
 /// The length of everything from the first layer to the end of the file.
 fn payload_length(fixture: &Fixture) -> u64 {
-    let length = fs::metadata(fixture.path()).unwrap().len();
-    let file = fs::read(fixture.path()).unwrap();
-    let first = &fixture.layers[0].1;
-    let at = file.windows(first.len()).position(|window| window == first.as_slice()).unwrap();
-    length - at as u64
+    let last = fixture.manifest().layers.pop().unwrap();
+    last.offset + last.size
 }
 
 #[test]
@@ -341,6 +341,8 @@ fn a_layer_that_lies_about_its_archive_is_found_by_looking_into_it() {
         verify(&Bundle::open(&fixture.path()).unwrap()).map_err(|error| error.to_string())
     };
     assert_eq!(verified(&|_| ()), Ok(()));
+    let digest = |manifest: &mut Manifest| manifest.layers[1].digest = manifest.layers[0].digest;
+    assert!(verified(&digest).unwrap_err().contains("the layer App has another digest"));
     let other = |manifest: &mut Manifest| manifest.layers[1].diff_id = manifest.layers[0].diff_id;
     assert!(verified(&other).unwrap_err().contains("the layer App unpacks to another archive"));
     let nowhere = |manifest: &mut Manifest| {

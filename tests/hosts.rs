@@ -82,7 +82,10 @@ fn certificates_came_along_for_hosts_without_and_the_user_is_obeyed() {
     let (Some(root), Some((_directory, one))) = (root(), one_certificate()) else { return };
     let said = run(&root, CERTIFICATES).printed();
     let (count, place) = said.split_once(' ').unwrap();
-    assert!(count.parse::<u32>().unwrap() > 50 && place.ends_with("/python/share/certificates.pem"), "{said}");
+    assert!(
+        count.parse::<u32>().unwrap() > 50 && place.ends_with("/python/share/certificates.pem"),
+        "{said}"
+    );
     // Without one variable, in a child.
     let child = format!(
         "import subprocess, sys
@@ -122,7 +125,9 @@ except zoneinfo.ZoneInfoNotFoundError as error:
         .file("tzdata/zoneinfo/Europe/__init__.py", "")
         .file("tzdata/zoneinfo/Europe/Berlin", zone(5))
         .file("tzdata/zones", "Europe/Berlin\n");
-    let bench = Bench::new().wheel(&wheel).file("src/do.py", format!("if True:\n    {}", code.replace('\n', "\n    ")));
+    let bench = Bench::new()
+        .wheel(&wheel)
+        .file("src/do.py", format!("if True:\n    {}", code.replace('\n', "\n    ")));
     let app = bench.pack(&["tzdata", "--app", "src", "-e", "do.py", "--command", "do=do.py"]);
     let with_wheel = empty().with_file("app", app.path());
     assert!(with_wheel.run(&["/app"]).printed().starts_with("5:00:00 9:00:00 True True"));
@@ -195,9 +200,11 @@ print(subprocess.check_output(['/usr/bin/env'], text=True))";
 /// linked.
 #[test]
 fn no_path_of_the_machine_that_packed_is_in_a_text_or_in_byte_code() {
-    let told = "import sys, sysconfig; print(sys.base_prefix, sysconfig.get_config_var('abs_builddir'), sep='\\n')";
+    let told =
+        "import sys, sysconfig; print(sys.base_prefix, sysconfig.get_config_var('abs_builddir'), sep='\\n')";
     let ran = std::process::Command::new("python3").args(["-I", "-c", told]).output().unwrap();
-    let mut strange: Vec<String> = String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect();
+    let mut strange: Vec<String> =
+        String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect();
     strange.extend(std::env::var("HOME"));
     strange.push(env!("CARGO_MANIFEST_DIR").into());
     strange.retain(|path| !["", "/", "None", "/usr", "/usr/local"].contains(&path.as_str()));

@@ -46,12 +46,12 @@ fn bundle_with(tree: &Tree, directory: &Path) -> (Bundle, Blob) {
     file.flush().unwrap();
     let layer = &mut manifest.layers[last];
     assert_eq!(layer.kind, LayerKind::App);
-    (layer.digest, layer.size) = (blob.digest, blob.size);
+    (layer.digest, layer.checksum, layer.size) = (blob.digest, blob.checksum, blob.size);
     (layer.diff_id, layer.unpacked_size) = (blob.diff_id, blob.unpacked_size);
     manifest.environment.links.retain(|_, source| source.layer != last);
     let out = directory.join("huge");
     let blobs: Vec<_> = blobs.into_iter().map(Into::into).collect();
-    coil::bundle::write(&out, &Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
+    coil::bundle::write(&out, Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
     (Bundle::open(&out).unwrap(), blob)
 }
 
@@ -92,7 +92,8 @@ fn an_environment_of_more_links_than_a_short_number_can_count_has_a_manifest() {
         let files: BTreeMap<_, _> = names.map(|name| (name, Digest::of(b"x"))).collect();
         Listing { origin: format!("half{half}"), files, ..Listing::default() }
     };
-    let environment = plan(&[Listing::default(), listing(0), listing(1)], "lib/p/site-packages").unwrap();
+    let environment =
+        plan(&[Listing::default(), listing(0), listing(1)], "lib/p/site-packages").unwrap().environment;
     assert_eq!(environment.links.len(), MANY);
     let mut manifest = Bundle::open(probe().path()).unwrap().manifest().clone();
     manifest.environment = environment;

@@ -5,6 +5,7 @@ mod kit;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -183,6 +184,9 @@ fn files_that_are_not_as_installed_are_named_and_strict_refuses_them() {
     let venv = bench.path(".venv");
     Installer::Pip.fill(&bench, &venv, &["tool"]);
     let site = site_packages(&venv);
+    // What virtualenv lists of pip's byte code has never been there.
+    let mut record = fs::File::options().append(true).open(site.join("leaf-0.3.dist-info/RECORD")).unwrap();
+    record.write_all(b"leaf.cpython-312.pyc,,\n__pycache__/leaf.cpython-313.pyc,,\n").unwrap();
     let clean = bench.try_pack(&["tool", "--venv", ".venv", "--strict", "-o", "clean"]).succeeded();
     assert!(!clean.stderr.contains("warning"), "{clean}");
 
@@ -368,6 +372,24 @@ fn an_editable_installation_is_packed_as_the_sources_it_points_to() {
     assert_eq!(layers(&bench, &app).into_keys().collect::<Vec<_>>(), ["wheel leaf 0.3", "wheel linked 2.0"]);
     let bench = bench.file("linked/src/linked.py", "def main():\n    print('changed')\n");
     assert_eq!(bench.pack(&["./linked", "--venv", "linked/.venv"]).start().run().printed(), "changed");
+
+    // The sources need more by now than was installed with them.
+    for (need, is_there) in [("leaf>=0.3", true), ("leaf>=9", false), ("other; python_version > '3'", false)]
+    {
+        let backend = BACKEND.replace("Version: 2.0\\n", &format!("Version: 2.0\\nRequires-Dist: {need}\\n"));
+        fs::write(
+            bench.path("linked/backend.py"),
+            backend.replace("python_version > '3'", "python_version > \\'3\\'"),
+        )
+        .unwrap();
+        if is_there {
+            bench.pack(&["--venv", "linked/.venv"]);
+            continue;
+        }
+        let said = "linked/.venv has not all that is needed: linked 2.0 needs";
+        refuse(&bench, &["--venv", "linked/.venv"], &[said, &need[..4]]);
+    }
+    fs::write(bench.path("linked/backend.py"), BACKEND).unwrap();
 
     fs::rename(bench.path("linked/pyproject.toml"), bench.path("linked/away")).unwrap();
     refuse(

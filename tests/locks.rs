@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use coil_bootstrap::format::digest::Digest;
-use kit::{Behaviour, Bench, Index, Ran, WheelBuilder, scratch, skip};
+use kit::{Behaviour, Bench, Index, Ran, WheelBuilder, cache_with_runtime, skip};
 
 fn wheel(name: &str, version: &str) -> WheelBuilder {
     WheelBuilder::new(name, version).file(&format!("{name}.py"), format!("version = '{version}'\n"))
@@ -187,7 +187,7 @@ fn a_pack_with_an_unchanged_lock_starts_no_resolver_and_fetches_nothing() {
     let lock = format!(
         "{HEAD}[[packages]]\nname = \"one\"\nversion = \"1.0\"\nwheels = [{{ url = \"{address}\", hashes = {{ sha256 = \"{digest}\" }} }}]\n"
     );
-    let cache = scratch();
+    let cache = cache_with_runtime();
     let bench = bench.file("pylock.toml", lock).env("COIL_CACHE", cache.path());
     let words = [&["pack"], &WORDS[..], &["--app", "src", "-o", "app"]].concat();
     Ran::of(bench.coil(&words), b"").succeeded();
@@ -516,7 +516,7 @@ fn a_locked_file_is_fetched_from_where_the_lock_says_with_the_credentials_of_its
         if !resolvers().contains(&resolver) {
             continue;
         }
-        let cache = scratch();
+        let cache = cache_with_runtime();
         let url = index.url_with("me:secret");
         let words = [
             "pack",
@@ -539,7 +539,7 @@ fn a_locked_file_is_fetched_from_where_the_lock_says_with_the_credentials_of_its
         assert!(lock.contains(&index.file(name)) && !lock.contains("secret"), "{lock}");
         let path = bench.path("pylock.toml");
         fs::write(&path, lock).unwrap();
-        let cache = scratch();
+        let cache = cache_with_runtime();
         let words = [&["pack"], &WORDS[..], &["--app", "src", "--index-url", &url, "-o", "app"]].concat();
         let mut command = bench.coil(&words);
         command.env("COIL_CACHE", cache.path()).env("PIP_NO_CACHE_DIR", "1");

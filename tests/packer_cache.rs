@@ -9,7 +9,9 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use kit::{Bench, Ran, WheelBuilder, scratch};
+use tempfile::TempDir;
+
+use kit::{Bench, Ran, WheelBuilder, cache_with_runtime, packer_cache, scratch};
 
 fn project() -> Bench {
     let wheel = |name: &str| {
@@ -69,10 +71,10 @@ fn debris(cache: &Path) -> Vec<PathBuf> {
 #[test]
 fn packs_at_the_same_time_with_an_empty_cache_make_the_same_bytes() {
     let bench = project();
-    let alone = scratch();
+    let alone = cache_with_runtime();
     let expected = pack(&bench, alone.path(), "alone");
-    for count in [2, 8] {
-        let cache = scratch();
+    // Two harvest at the same time, too; eight would take half a minute for that.
+    for (count, cache) in [(2, scratch()), (8, cache_with_runtime())] {
         let names: Vec<String> = (0..count).map(|number| format!("app-{count}-{number}")).collect();
         let running: Vec<_> = names.iter().map(|name| start(&bench, cache.path(), name)).collect();
         for (child, name) in running.into_iter().zip(&names) {
@@ -89,8 +91,8 @@ fn packs_at_the_same_time_with_an_empty_cache_make_the_same_bytes() {
 #[test]
 fn a_killed_pack_leaves_nothing_that_stays() {
     let bench = project();
-    let (cache, clean) = (scratch(), scratch());
-    let expected = pack(&bench, clean.path(), "expected");
+    let cache = scratch();
+    let expected = pack(&bench, &packer_cache(), "expected");
     let running = start(&bench, cache.path(), "running");
     for point in 1..8 {
         let mut child = start(&bench, cache.path(), "killed");
@@ -108,7 +110,7 @@ fn a_killed_pack_leaves_nothing_that_stays() {
 #[test]
 fn the_cache_is_shown_and_emptied_and_the_next_pack_is_the_same() {
     let bench = project();
-    let cache = scratch();
+    let cache = cache_with_runtime();
     let before = pack(&bench, cache.path(), "before");
     assert_eq!(coil(&bench, cache.path(), &["cache", "dir"]).printed(), cache.path().to_str().unwrap());
     let shown = coil(&bench, cache.path(), &["cache"]).printed();
@@ -152,7 +154,7 @@ fn an_age_that_makes_no_sense_is_refused() {
 #[test]
 fn clean_up_during_packs_disturbs_none() {
     let bench = project();
-    let cache = scratch();
+    let cache = cache_with_runtime();
     pack(&bench, cache.path(), "first");
     let running: Vec<_> = (0..3).map(|n| start(&bench, cache.path(), &format!("app{n}"))).collect();
     for _ in 0..3 {
@@ -183,20 +185,19 @@ fn on_terminal(bench: &Bench, cache: &Path, words: &[&str], variables: &[(&str, 
 fn progress_is_for_terminals_and_colours_are_as_asked_for() {
     let bench = project();
     let words = ["pack", "one", "--app", "src", "-e", "main.py", "--no-index", "--find-links", "wheels"];
-    let fresh = |variables: &[(&str, &str)], more: &[&str]| {
-        let cache = scratch();
+    let fresh = |cache: TempDir, variables: &[(&str, &str)], more: &[&str]| {
         on_terminal(&bench, cache.path(), &[&words, more].concat(), variables)
     };
-    let said = fresh(&[], &[]);
+    let said = fresh(scratch(), &[], &[]);
     for part in ["CPython 3.", "compiling", "compressing", "packing wheels", "/4", "resolving"] {
         assert!(said.contains(part), "{part}: {said:?}");
     }
     assert!(said.contains("\x1b[1m"), "{said:?}");
-    let plain = fresh(&[("NO_COLOR", "1")], &[]);
+    let plain = fresh(cache_with_runtime(), &[("NO_COLOR", "1")], &[]);
     assert!(plain.contains("compiling") && !plain.contains("\x1b[1m") && !plain.contains("\x1b[36m"));
-    let dumb = fresh(&[("TERM", "dumb")], &[]);
+    let dumb = fresh(cache_with_runtime(), &[("TERM", "dumb")], &[]);
     assert!(!dumb.contains('\x1b') && !dumb.contains("compiling") && dumb.contains("packed "), "{dumb:?}");
-    assert_eq!(fresh(&[], &["--quiet"]), "");
+    assert_eq!(fresh(cache_with_runtime(), &[], &["--quiet"]), "");
 
     // No terminal: lines, without colours unless they are forced.
     let cache = scratch();
@@ -214,12 +215,12 @@ fn progress_is_for_terminals_and_colours_are_as_asked_for() {
 #[test]
 fn run_says_nothing_where_there_is_no_terminal_and_leaves_nothing_on_one() {
     let bench = Bench::new().file("main.py", "print('ran')\n");
-    let cache = scratch();
+    let cache = cache_with_runtime();
     let mut coil = bench.coil(&["run", "main.py"]);
     coil.env("COIL_CACHE", cache.path());
     assert_eq!(Ran::of(coil, b"").printed(), "ran");
     let said = on_terminal(&bench, scratch().path(), &["run", "main.py"], &[]);
     assert!(said.contains("compiling") && said.ends_with("ran\r\n"), "{said:?}");
-    let quiet = on_terminal(&bench, scratch().path(), &["run", "-q", "main.py"], &[]);
+    let quiet = on_terminal(&bench, cache_with_runtime().path(), &["run", "-q", "main.py"], &[]);
     assert!(!quiet.contains("compiling"), "{quiet:?}");
 }

@@ -90,8 +90,15 @@ impl Kit {
     fn build(&self, build: &Build) -> Result<Built> {
         let (options, cache, scratch) = (self.options(None), self.path("cache"), self.path("scratch"));
         let interpreter = &self.interpreter;
-        let workshop =
-            Workshop { interpreter, options: &options, cache: &cache, scratch: &scratch, refresh: false };
+        let report = Report::new(Loudness::Quiet);
+        let workshop = Workshop {
+            interpreter,
+            options: &options,
+            cache: &cache,
+            scratch: &scratch,
+            refresh: false,
+            report: &report,
+        };
         build_wheel(build, &workshop)
     }
 
@@ -110,8 +117,10 @@ impl Kit {
         let scratch = tempfile::tempdir_in(self.path("scratch")).unwrap().keep();
         let cache = self.path("cache");
         let (interpreter, options) = (&self.interpreter, &request.options);
-        let workshop = Workshop { interpreter, options, cache: &cache, scratch: &scratch, refresh: false };
-        let pins = decide(request, &self.interpreter, &scratch)?.pins;
+        let report = Report::new(Loudness::Quiet);
+        let (cache, scratch, report) = (&cache, &scratch, &report);
+        let workshop = Workshop { interpreter, options, cache, scratch, refresh: false, report };
+        let pins = decide(request, &self.interpreter, scratch)?.pins;
         let wheels = fetch(&pins, request, &workshop, &Bare)?;
         let lock = lock_of(&pins, &wheels, &self.interpreter);
         Ok(Resolution { lock, wheels: wheels.into_iter().map(|wheel| wheel.path).collect() })

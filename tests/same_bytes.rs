@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use coil_bootstrap::bundle::Bundle;
-use kit::{Bench, Packed, Ran, WheelBuilder, empty_root::is_root, scratch, skip};
+use kit::{Bench, Packed, QUICK, Ran, WheelBuilder, empty_root::is_root, scratch, skip};
 
 /// A project with everything that has an order or a date: several wheels, a source tree, commands.
 fn project() -> Bench {
@@ -34,7 +34,11 @@ const WORDS: [&str; 9] = ["one", "two", "--app", "src", "-e", "a.py", "--name", 
 
 /// Packs in a shell with this umask.
 fn pack(bench: &Bench, umask: &str) -> Packed {
-    pack_through(bench, &["/bin/sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"], &[])
+    pack_at(bench, umask, &[QUICK])
+}
+
+fn pack_at(bench: &Bench, umask: &str, words: &[&str]) -> Packed {
+    pack_through(bench, &["/bin/sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"], words)
 }
 
 /// Packs, started by another program.
@@ -58,7 +62,7 @@ fn differ(one: &Path, other: &Path) -> Option<String> {
 #[test]
 fn two_packs_from_two_directories_are_equal() {
     let (one, other) = (project(), project());
-    let first = pack(&one, "022");
+    let first = pack_at(&one, "022", &[]);
     let elsewhere = scratch();
     let other = other
         .env("TZ", "Pacific/Kiritimati")
@@ -67,12 +71,12 @@ fn two_packs_from_two_directories_are_equal() {
         .env("PYTHONHASHSEED", "77")
         .env("SOURCE_DATE_EPOCH", "1700000000")
         .env("COIL_CACHE", elsewhere.path());
-    let second = pack(&other, "077");
+    let second = pack_at(&other, "077", &[]);
     assert_eq!(differ(first.path(), second.path()), None);
     assert_eq!(second.start().run().printed(), "main");
     // And once more, from what is in the cache by now.
     let one = one.env("COIL_CACHE", elsewhere.path());
-    let third = pack(&one, "027");
+    let third = pack_at(&one, "027", &[]);
     assert_eq!(differ(second.path(), third.path()), None);
 }
 
@@ -129,7 +133,10 @@ fn one_core_another_file_system_and_odd_times_change_nothing() {
     }
     let (home, temporary) = (scratch(), scratch());
     let mut coil = first.1.coil(&["pack"]);
-    coil.args(["--no-index", "--find-links", "wheels"]).args(WORDS).arg("-o").arg(home.path().join("other"));
+    coil.args(["--no-index", "--find-links", "wheels"])
+        .args(WORDS)
+        .args([QUICK, "-o"])
+        .arg(home.path().join("other"));
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(coil.get_program()).args(coil.get_args()).current_dir(elsewhere.path());
     command.env_clear().envs(coil.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -164,7 +171,7 @@ fn another_user_gets_the_same_file() {
     if !is_root() {
         return skip("only root can be somebody else");
     }
-    let words = ["--python", "/usr/bin/python3"];
+    let words = ["--python", "/usr/bin/python3", QUICK];
     let bench = || project().env("PATH", "/usr/bin:/bin").env("COIL_RESOLVER", "pip");
     let (one, other) = (bench(), bench());
     let home = scratch();
@@ -234,7 +241,8 @@ fn the_same_python_installed_elsewhere_is_the_same_runtime() {
     Ran::of(copy, b"").succeeded();
     let bench = project();
     let runtime = |python: &Path| {
-        let words = ["src", "-e", "a.py", "--name", "same", "--quiet", "--python", python.to_str().unwrap()];
+        let words =
+            ["src", "-e", "a.py", "--name", "same", "--quiet", QUICK, "--python", python.to_str().unwrap()];
         let app = bench.pack(&words);
         Bundle::open(app.path()).unwrap().manifest().layers[0].digest
     };

@@ -430,3 +430,65 @@ fn a_step_that_fails_fails_the_pack_with_its_output() {
     let ran = bench.try_pack(&["site", "-o", "app"]);
     assert!(ran.stderr.starts_with("error: the build step `no-such-program --now` cannot be run: there is no program called no-such-program\n"), "{ran}");
 }
+
+/// A pointer of Git LFS to a file of three bytes.
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\n\
+    oid sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nsize 3\n";
+
+#[test]
+fn a_pointer_of_git_lfs_is_not_packed_for_its_file() {
+    let bench = site()
+        .file("site/data/model.bin", POINTER)
+        .file("site/tests/pointer.txt", POINTER)
+        .file("site/.gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    // As in a clone by somebody who has not installed LFS.
+    for filter in ["smudge", "clean"] {
+        git(&bench, "site", &["init", "--quiet"]);
+        git(&bench, "site", &["config", &format!("filter.lfs.{filter}"), "cat"]);
+    }
+    commit(&bench, "site");
+    for words in [&["site"][..], &["site", "--rev", "HEAD"], &["one", "--app", "site", "-e", "main.py"]] {
+        let bench = &bench;
+        WheelBuilder::new("one", "1.0").build(&bench.wheels());
+        let ran = bench.try_pack(&[words, &["-o", "app"]].concat());
+        assert_eq!(ran.code(), Some(1), "{words:?}: {ran}");
+        let said =
+            "error: site: Git LFS keeps 1 file (data/model.bin), and only a pointer to it is here\nhint: ";
+        assert!(ran.stderr.contains(said) && ran.stderr.contains("git -C site lfs pull"), "{words:?}: {ran}");
+    }
+    // Left out it does no harm, and what only looks like a pointer is a file like others.
+    let bench =
+        bench.file("site/coil.toml", "default = 'main'\nexclude = ['data']\n[commands]\nmain = 'main.py'\n");
+    assert!(files(&bench.pack(&["site"])).contains(&"tests/pointer.txt".to_owned()));
+    // A backend may pack it or not.
+    let page =
+        "[build-system]\nrequires = []\nbuild-backend = 'none'\n[project]\nname = 'x'\nversion = '1'\n";
+    let bench = bench.file("site/pyproject.toml", page);
+    let ran = bench.try_pack(&["site", "-o", "app"]);
+    assert!(ran.stderr.contains("up to its build backend") || ran.code() == Some(1), "{ran}");
+}
+
+#[test]
+fn commits_that_a_clone_has_not_got_are_fetched_or_named() {
+    let bench = site();
+    commit(&bench, "site");
+    git(&bench, "site", &["tag", "v1"]);
+    let bench = bench.file("site/lib/__init__.py", "NAME = 'two'\n");
+    commit(&bench, "site");
+    git(&bench, "site", &["config", "uploadpack.allowFilter", "true"]);
+    let origin = format!("file://{}", bench.path("site").display());
+    // Without the files of older commits, and with another name for where they are; the address may be relative.
+    git(&bench, ".", &["clone", "--quiet", "--filter=blob:none", "-o", "upstream", &origin, "partial"]);
+    for address in [origin.as_str(), "../site"] {
+        git(&bench, "partial", &["remote", "set-url", "upstream", address]);
+        let missing = || git(&bench, "partial", &["rev-list", "--objects", "--missing=print", "--all"]);
+        let before = missing();
+        assert!(before.contains('?'), "{before}");
+        assert_eq!(bench.pack(&["partial", "--rev", "v1"]).start().run().printed(), "main one", "{address}");
+        assert_eq!(missing(), before, "the user's clone is left as it was");
+    }
+    git(&bench, ".", &["clone", "--quiet", "--depth", "1", &origin, "shallow"]);
+    assert_eq!(bench.pack(&["shallow", "--rev", "HEAD"]).start().run().printed(), "main two");
+    let ran = bench.try_pack(&["shallow", "--rev", "HEAD~1", "-o", "out"]);
+    assert!(ran.code() == Some(1) && ran.stderr.contains("git fetch --unshallow"), "{ran}");
+}

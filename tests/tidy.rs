@@ -53,8 +53,8 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "rebase", "runtime_file"],
-        &["layer", "plan", "store"],
+        &["bundle", "rebase", "runtime_file", "portability", "sizes"],
+        &["layer", "needs", "plan", "store"],
         &[
             "project",
             "resolve",
@@ -94,14 +94,14 @@ fn the_launcher_depends_on_its_short_list_and_nothing_else() {
         fs::read_to_string(root().join("bootstrap/Cargo.toml")).unwrap().parse().unwrap();
     let dependencies = manifest["dependencies"].as_table().unwrap();
     let names: Vec<&str> = dependencies.keys().map(String::as_str).collect();
-    assert_eq!(names, ["libc", "object", "rustix", "serde", "serde_json", "sha2", "zstd"]);
+    assert_eq!(names, ["blake3", "libc", "object", "rustix", "serde", "serde_json", "sha2", "zstd"]);
     assert_eq!(dependencies["zstd"]["version"].as_str().unwrap().chars().next(), Some('='));
 }
 
 #[test]
 fn the_launcher_stays_small() {
     let size = coil::launcher::LAUNCHER.len();
-    assert!(size < 1_700_000, "the launcher has grown to {size} bytes");
+    assert!(size < 1_800_000, "the launcher has grown to {size} bytes");
 }
 
 #[test]

@@ -3,12 +3,15 @@
 
 mod kit;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use coil_bootstrap::bundle::Bundle;
-use kit::{Bench, Ran, WheelBuilder};
+use kit::{Behaviour, Bench, Index, Packed, QUICK, Ran, WheelBuilder, runtime_file, scratch, skip};
+use serde_json::Value;
 
 fn bench() -> Bench {
     Bench::new()
@@ -20,15 +23,24 @@ fn bench() -> Bench {
         .file("requirements.txt", "two\n")
 }
 
+/// How `coil verify --rebuild` ends where nothing differs.
+const SAME: &str = "app packed again is the same, bit for bit\n";
+
 const WORDS: [&str; 9] = ["one", "-r", "requirements.txt", "--app", "src", "-e", "main.py", "--name", "same"];
 
 fn coil(bench: &Bench, words: &[&str]) -> Ran {
     Ran::of(bench.coil(words), b"")
 }
 
+/// Packs with a runtime that need not be harvested, not even by whoever packs again.
+#[track_caller]
+fn pack(bench: &Bench, words: &[&str]) -> Packed {
+    bench.pack(&[words, &[QUICK, "--runtime", runtime_file().to_str().unwrap()]].concat())
+}
+
 fn rebuild(bench: &Bench, words: &[&str]) -> Ran {
-    let mut command = bench.coil(&["verify", "app", "--rebuild"]);
-    command.args(words);
+    let mut command = bench.coil(&["verify", "app", "--rebuild", "--runtime"]);
+    command.arg(runtime_file()).args(words);
     bench.limit(&mut command);
     Ran::of(command, b"")
 }
@@ -54,7 +66,7 @@ fn flip(bench: &Bench, layer: usize) {
 #[test]
 fn every_damaged_layer_is_named() {
     let bench = bench();
-    bench.pack(&WORDS);
+    pack(&bench, &WORDS);
     let whole = coil(&bench, &["verify", "app"]).succeeded();
     assert!(whole.stderr.starts_with("app is whole: 4 layers, "), "{whole}");
     flip(&bench, 1);
@@ -69,7 +81,7 @@ fn every_damaged_layer_is_named() {
 #[test]
 fn what_is_no_bundle_or_not_all_of_one_is_told_in_a_sentence() {
     let bench = bench();
-    let app = bench.pack(&WORDS);
+    let app = pack(&bench, &WORDS);
     let good = fs::read(app.path()).unwrap();
     for length in [0, 3, 64, 4096, good.len() / 2, good.len() - 1] {
         fs::write(bench.path("cut"), &good[..length]).unwrap();
@@ -90,22 +102,148 @@ fn what_is_no_bundle_or_not_all_of_one_is_told_in_a_sentence() {
 #[test]
 fn a_bundle_packed_again_is_the_same_bit_for_bit() {
     let bench = bench();
-    bench.pack(&WORDS);
-    let ran = rebuild(&bench, &["src"]).succeeded();
-    assert!(ran.stderr.ends_with("app packed again is the same, bit for bit\n"), "{ran}");
+    bench.pack(&[&WORDS[..], &[QUICK]].concat());
+    // Harvested again, then with what was harvested before.
+    let mut command = bench.coil(&["verify", "app", "--rebuild", "src"]);
+    bench.limit(&mut command);
+    let ran = Ran::of(command, b"").succeeded();
+    assert!(ran.stderr.ends_with(SAME), "{ran}");
+    assert!(rebuild(&bench, &["src"]).succeeded().stderr.ends_with(SAME));
     // From elsewhere, as another file, and from wheels that lie in the cache alone.
     fs::rename(bench.path("src"), bench.path("elsewhere")).unwrap();
     fs::remove_dir_all(bench.wheels()).unwrap();
     fs::remove_file(bench.path("requirements.txt")).unwrap();
-    let ran =
-        Ran::of(bench.coil(&["verify", "app", "--rebuild", "--no-index", "elsewhere"]), b"").succeeded();
-    assert!(ran.stderr.ends_with("bit for bit\n"), "{ran}");
+    let ran = rebuild(&bench, &["elsewhere"]).succeeded();
+    assert!(ran.stderr.ends_with(SAME), "{ran}");
+}
+
+#[test]
+fn extras_and_groups_are_written_down_and_followed() {
+    let page = "[project]\nname = \"same\"\nversion = \"1\"\n\
+                optional-dependencies = { web = [\"one\"], More = [] }\n\
+                [dependency-groups]\ndocs = [\"two\"]\n[tool.coil]\ncommands = { run = \"main.py\" }\n";
+    let bench = bench().file("src/pyproject.toml", page);
+    let recipe_of = |words: &[&str]| {
+        pack(&bench, words);
+        let recipe = coil(&bench, &["inspect", "--json", "app"]).json()["recipe"].clone();
+        let ran = rebuild(&bench, &["src"]).succeeded();
+        assert!(ran.stderr.ends_with(SAME), "{words:?}: {ran}");
+        recipe
+    };
+    let recipe = recipe_of(&["./src", "--group", "Docs", "--extra", "WEB,more,web"]);
+    assert_eq!(recipe["extras"], serde_json::json!(["more", "web"]));
+    assert_eq!(recipe["groups"], serde_json::json!(["docs"]));
+    assert_eq!(recipe["allExtras"], Value::Null);
+    let recipe = recipe_of(&["./src", "--all-extras"]);
+    assert_eq!((&recipe["extras"], &recipe["allExtras"]), (&Value::Null, &Value::Bool(true)));
+    let recipe = recipe_of(&["./src[web]"]);
+    assert_eq!((&recipe["extras"], &recipe["allExtras"]), (&Value::Null, &Value::Null));
+    assert_eq!(recipe["inputs"][0]["extras"], serde_json::json!(["web"]));
+}
+
+#[test]
+fn a_bundle_that_a_lock_alone_describes_is_packed_again_of_its_own_lock() {
+    let bench = bench();
+    let mut lock = bench.coil(&["lock", "one", "two", "-o", "pylock.toml"]);
+    bench.limit(&mut lock);
+    Ran::of(lock, b"").succeeded();
+    let text = fs::read_to_string(bench.path("pylock.toml")).unwrap();
+    let text = text.replacen("created-by", "dependency-groups = [\"docs\"]\ncreated-by", 1);
+    let bench = bench.file("pylock.toml", text);
+    // No word of these is in the recipe but the group, which no project has; and one has its own list.
+    for words in [&["-e", "-m two"][..], &["-e", "-m two", "--group", "docs"], &["./src"]] {
+        let bench_words = [&["-r", "pylock.toml"], words].concat();
+        let src = bench.path("src");
+        fs::write(src.join("requirements.txt"), "one\n").unwrap();
+        fs::write(src.join("coil.toml"), "commands = { run = 'main.py' }\n").unwrap();
+        pack(&bench, &bench_words);
+        fs::rename(bench.path("pylock.toml"), bench.path("away")).unwrap();
+        let ran = rebuild(&bench, if words == ["./src"] { &["src"] } else { &[] }).succeeded();
+        assert!(ran.stderr.ends_with(SAME), "{words:?}: {ran}");
+        fs::rename(bench.path("away"), bench.path("pylock.toml")).unwrap();
+    }
+}
+
+#[test]
+fn wheels_of_a_private_index_are_fetched_again_with_the_credentials_of_the_project() {
+    if Command::new("uv").arg("--version").output().is_err() {
+        return skip("uv is not installed");
+    }
+    let bench = bench();
+    let index = Index::new(&bench.wheels(), Behaviour::Wants("bWU6c2VjcmV0".into()), &[]);
+    let page = format!(
+        "[project]\nname = \"same\"\nversion = \"1\"\ndependencies = [\"one\"]\n\
+         [tool.coil]\ncommands = {{ run = \"main.py\" }}\n\
+         [[tool.uv.index]]\nname = \"my-own\"\nurl = \"{}\"\ndefault = true\n",
+        index.url()
+    );
+    let bench = bench.file("src/pyproject.toml", page);
+    fs::remove_file(bench.path("requirements.txt")).unwrap();
+    let run = |words: &[&str], user: &str| {
+        // An empty cache each time: nothing is known from before.
+        let cache = scratch();
+        let mut command = bench.coil(words);
+        command.args([OsStr::new("--runtime"), runtime_file().as_os_str(), OsStr::new("--resolver=uv")]);
+        command.env("COIL_CACHE", cache.path()).env("UV_NO_CACHE", "1").env("PIP_NO_CACHE_DIR", "1");
+        command.env("UV_INDEX_MY_OWN_USERNAME", user).env("UV_INDEX_MY_OWN_PASSWORD", "secret");
+        Ran::of(command, b"")
+    };
+    run(&["pack", "src", QUICK, "-o", "app"], "me").succeeded();
+    let ran = run(&["verify", "app", "--rebuild", "src"], "me").succeeded();
+    assert!(ran.stderr.ends_with(SAME), "{ran}");
+    let ran = run(&["verify", "app", "--rebuild", "src"], "somebody");
+    assert!(ran.code() == Some(1) && ran.stderr.contains("UV_INDEX_NAME_USERNAME"), "{ran}");
+}
+
+#[test]
+fn a_bundle_of_a_virtualenv_is_packed_again_of_the_virtualenv_that_is_named() {
+    let bench = bench();
+    let make = |name: &str| {
+        let venv = bench.path(name);
+        let mut command = Command::new("python3");
+        Ran::of(
+            {
+                command.args(["-m", "venv", "--without-pip"]).arg(&venv);
+                command
+            },
+            b"",
+        )
+        .succeeded();
+        let library = fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path();
+        for wheel in fs::read_dir(bench.wheels()).unwrap() {
+            let mut unzip = Command::new("python3");
+            unzip.args(["-m", "zipfile", "-e"]).arg(wheel.unwrap().path()).arg(library.join("site-packages"));
+            Ran::of(unzip, b"").succeeded();
+        }
+        library.join("site-packages")
+    };
+    make("ve");
+    pack(&bench, &["one", "--venv", "ve", "--app", "src", "-e", "main.py", "--name", "same"]);
+    let verify = |words: &[&str]| rebuild(&bench, words);
+    let ran = verify(&["src"]);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    assert!(ran.stderr.contains("app was packed from a virtualenv, and does not say where that is"), "{ran}");
+    assert!(ran.stderr.ends_with("hint: name it: coil verify app --rebuild src --venv DIR\n"), "{ran}");
+    // Made anew elsewhere it is the same; changed it is not.
+    fs::remove_dir_all(bench.path("ve")).unwrap();
+    let site = make("another one");
+    let ran = verify(&["src", "--venv", "another one"]).succeeded();
+    assert!(ran.stderr.ends_with(SAME), "{ran}");
+    fs::write(site.join("one/data"), "abcdeF").unwrap();
+    let ran = verify(&["src", "--venv", "another one"]);
+    let at = "the layer one (wheel) differs first at venv/lib/";
+    assert!(
+        ran.code() == Some(1)
+            && ran.stderr.contains(at)
+            && ran.stderr.contains("one/data: its content, from byte 5 on"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn the_first_entry_that_differs_is_named_and_in_what() {
     let bench = bench();
-    bench.pack(&WORDS);
+    pack(&bench, &WORDS);
     let file = |name: &str| bench.path("src").join(name);
     let layer = "the layer same (app) differs first at app/";
 
@@ -135,7 +273,7 @@ fn a_manifest_that_differs_alone_is_told_by_its_key() {
     let settings =
         |value: &str| format!("{project}exclude = [\"*.toml\"]\nenvironment = {{ MODE = \"{value}\" }}\n");
     let bench = Bench::new().file("src/main.py", "print(1)\n").file("src/pyproject.toml", settings("old"));
-    bench.pack(&["src"]);
+    pack(&bench, &["src"]);
     rebuild(&bench, &["src"]).succeeded();
     let bench = bench.file("src/pyproject.toml", settings("new"));
     differs(&bench, "the manifest differs first at environment.variables.MODE: \"new\" instead of \"old\"");
@@ -144,9 +282,11 @@ fn a_manifest_that_differs_alone_is_told_by_its_key() {
 #[test]
 fn a_recipe_is_refused_where_it_cannot_be_followed() {
     let bench = bench();
-    bench.pack(&WORDS);
+    pack(&bench, &WORDS);
     let ran = rebuild(&bench, &["src", "src"]);
     assert!(ran.stderr.contains("not made of as many projects: src"), "{ran}");
+    let ran = rebuild(&bench, &["src", "--venv", "src"]);
+    assert!(ran.stderr.contains("not made of a virtualenv: src"), "{ran}");
     let ran = rebuild(&bench, &["nowhere"]);
     assert!(ran.code() == Some(1) && ran.stderr.contains("nowhere"), "{ran}");
 }

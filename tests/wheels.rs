@@ -33,6 +33,36 @@ fn namespace_packages_of_every_kind_have_parts_from_several_wheels() {
 }
 
 #[test]
+fn a_namespace_that_two_wheels_declare_in_other_words_is_one_package() {
+    let part = |name: &str, declaration: &str, more: &str| {
+        WheelBuilder::new(name, "1")
+            .file("ns/__init__.py", declaration)
+            .file("ns/empty/__init__.py", more)
+            .file(&format!("ns/{name}.py"), "")
+    };
+    let commented = format!("# A namespace\n\n{PKGUTIL}");
+    let bench = Bench::new()
+        .wheel(&part("a", &commented, ""))
+        .wheel(&part("b", PKG_RESOURCES, "# nothing\n"))
+        .wheel(&part("c", &PKGUTIL.replace('\'', "\""), "\"\"\"Nothing.\"\"\"\n"))
+        .wheel(&part("other", "version = 1\n", ""))
+        .file("main.py", "import ns.a, ns.b, ns.c, ns.empty; print('all')");
+    let words = |names: [&'static str; 3]| [&names[..], &["--app", ".", "-e", "main.py", "-v"]].concat();
+    let ran = bench.try_pack(&words(["a", "b", "c"])).succeeded();
+    let notes = ran.stderr.matches("both are there for the namespace package alone").count();
+    assert_eq!(notes, 4, "{ran}");
+    let app = bench.pack(&words(["a", "b", "c"]));
+    assert_eq!(app.start().run().printed(), "all");
+    let ran = bench.try_pack(&words(["a", "b", "other"]));
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    assert!(
+        ran.stderr.contains("-1-py3-none-any.whl and other-1-py3-none-any.whl both install lib/"),
+        "{ran}"
+    );
+    assert!(ran.stderr.contains("/ns/__init__.py, with different content"), "{ran}");
+}
+
+#[test]
 fn odd_names_versions_tags_builds_and_signatures_are_taken() {
     let odd = WheelBuilder::new("Odd.Name_Of", "1!2.0.post3+local.7")
         .tag("py2.py3-none-any")

@@ -1,11 +1,16 @@
 //! The launcher's own commands: `COIL=NAME ./app`.
 
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
 use crate::c_library;
-use crate::cache::Candidate;
+use crate::cache::{Cache, Candidate, SYSTEM_STORE};
+use crate::clean_up::{self, Removed, Rules};
 use crate::error::{Error, Result};
+use crate::first_start;
 use crate::format::manifest::{LayerKind, Manifest};
 use crate::host::Host;
 use crate::verify;
@@ -13,10 +18,14 @@ use crate::verify;
 /// One of the launcher's own commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Builtin {
+    /// Removes what is not used from the cache.
+    Clean,
     /// Lists these commands and those of the app.
     Help,
     /// Lists what is inside.
     Inspect,
+    /// Unpacks into a store for all users.
+    Install,
     /// Starts the interpreter.
     Python,
     /// Checks every digest.
@@ -25,9 +34,15 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 5] = [
+const ALL: [(&str, Builtin, &str); 7] = [
+    (
+        "gc",
+        Builtin::Clean,
+        "remove what has not been used for a day from the cache (COIL_KEEP=DAYS for another time)",
+    ),
     ("help", Builtin::Help, "this list"),
     ("inspect", Builtin::Inspect, "what is inside: commands, Python, layers with their sizes"),
+    ("install", Builtin::Install, "unpack into /var/lib/coil, or DIR, from where every user can start it"),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
     ("verify", Builtin::Verify, "compare every byte of the payload with its digest"),
     ("where", Builtin::Where, "print the directories it is or would be unpacked to, best first"),
@@ -50,6 +65,8 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
     let text = match builtin {
         Builtin::Help | Builtin::Python => help(bundle.manifest()),
         Builtin::Inspect => inspect(bundle.manifest()),
+        Builtin::Clean => clean(host)?,
+        Builtin::Install => format!("{}\n", install(bundle, host)?.display()),
         Builtin::Verify => {
             verify::verify(bundle)?;
             format!("{} layers are intact\n", bundle.manifest().layers.len())
@@ -69,6 +86,38 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
     }
 }
 
+/// Cleans up every cache that this user may write to, and says what went.
+fn clean(host: &Host) -> Result<String> {
+    let days =
+        host.keep.as_deref().map_or(Ok(1), |days| days.parse().map_err(|_| Error::NoDays(days.into())))?;
+    let keep = clean_up::DAY * days;
+    let mut text = String::new();
+    let own = |candidate: &&Candidate| !candidate.prepared && candidate.distrust(host.uid).is_none();
+    for candidate in host.candidates.iter().filter(own) {
+        let root = fs::canonicalize(&candidate.root).map_err(Error::at("open", &candidate.root))?;
+        let Ok(cache) = Cache::there(&root) else { continue };
+        let _lock = cache.lock(0);
+        cache.sweep(None);
+        let removed = clean_up::clean_up(&root, &Rules { keep, app: "", own: Path::new(""), until: None })?;
+        let Removed { environments, layers, bytes } = removed;
+        let place = candidate.root.display();
+        text += &format!(
+            "{place}: {environments} environments and {layers} layers removed, {} MB\n",
+            bytes / 1_000_000
+        );
+    }
+    Ok(text)
+}
+
+/// Unpacks into the directory that is named, or the system's store, and returns the environment there.
+fn install(bundle: &Bundle, host: &Host) -> Result<PathBuf> {
+    let named = host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new);
+    let root = std::path::absolute(named).map_err(Error::at("find", named))?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
+    let host = Host { candidates: vec![Candidate::at(root)], keep: Some("forever".into()), ..host.clone() };
+    first_start::prepare(bundle, &host, false)
+}
+
 fn help(manifest: &Manifest) -> String {
     let mut text =
         format!("{} is a coil bundle. Started plainly, it passes every argument on.\n\n", manifest.name);
@@ -80,6 +129,8 @@ fn help(manifest: &Manifest) -> String {
     text +=
         "\n                 (or any program of its environment; a symbolic link called NAME does the same)\n";
     text += "  COIL_CACHE=DIR unpack below DIR\n";
+    text +=
+        "  COIL_KEEP=DAYS remove what has not been used for so long from the cache (30; never: keep all)\n";
     text += "  COIL_LIBC=RULE run with the newer C library (auto), the carried one (bundled) or the host's (host)\n";
     text += "  COIL_INHERIT=1 let PYTHONPATH and PYTHONHOME reach the app\n";
     text
@@ -100,6 +151,7 @@ fn inspect(manifest: &Manifest) -> String {
     for layer in &manifest.layers {
         let kind = match layer.kind {
             LayerKind::Runtime => "runtime",
+            LayerKind::Libraries => "libs",
             LayerKind::Wheel => "wheel",
             LayerKind::App => "app",
         };

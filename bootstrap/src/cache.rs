@@ -1,10 +1,12 @@
 //! The cache: where layers and environments live on the machine that runs a bundle.
 //!
 //! ```text
-//! ROOT/layers/HEX/     an unpacked layer, named by its digest; HEX-host for a runtime that uses the host's libc
-//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose digest's beginning comes second; or HEX-HEX-host
+//! ROOT/layers/HEX/     an unpacked layer, named by its checksum; HEX-host for a runtime that uses the host's libc
+//! ROOT/layers/HEX-HEX/ one with programs: for the runtime whose checksum's beginning comes second; or HEX-HEX-host
+//!                      and with the beginning of one more behind it where there is a layer of libraries to be searched
 //! ROOT/envs/HEX/       an assembled environment, named by its manifest's digest; HEX-host with such a runtime
 //! ROOT/tmp/PID-N/      what a start is working on; its owner holds a lock on the directory
+//! ROOT/cleaned         says when the last clean-up was
 //! ROOT/lock            held while unpacking, so that many first starts unpack once
 //! ```
 //!
@@ -14,12 +16,11 @@
 //! and the next start makes it again.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::fs::StatVfsMountFlags;
 
@@ -27,14 +28,12 @@ use crate::c_library::Choice;
 use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
 use crate::format::manifest::{Layer, LayerKind, Manifest};
+use crate::workspace::{Workspace, sweep};
 
 /// How long a start waits for another to finish unpacking before it does the work itself, and how many
 /// bytes are worth one more second. A process that was stopped, not killed, keeps its lock.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SLOW_DISK: u64 = 20 << 20;
-
-/// A directory nobody can lock is taken for abandoned when it has not changed for this long.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// A place where the cache could be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +43,12 @@ pub struct Candidate {
     /// The nearest directory that must be there already: without it the candidate is none. A home
     /// directory is never created.
     pub needs: Option<PathBuf>,
+    /// Whether it holds what was prepared, and is never written by a start.
+    pub prepared: bool,
 }
+
+/// The store that an administrator prepares for all users of a machine (`COIL=install`).
+pub const SYSTEM_STORE: &str = "/var/lib/coil";
 
 /// A cache that can be written.
 #[derive(Debug)]
@@ -59,24 +63,30 @@ pub struct Cache {
 /// Specification asks.
 pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<Candidate> {
     if let Some(root) = variable("COIL_CACHE").filter(|root| !root.as_os_str().is_empty()) {
-        return vec![Candidate { root, needs: None }];
+        return vec![Candidate::at(root)];
     }
     let absolute = |name| variable(name).filter(|path: &PathBuf| path.is_absolute());
-    let mut list = Vec::with_capacity(5);
+    let mut list = Vec::with_capacity(6);
+    list.push(Candidate { prepared: true, ..Candidate::at(SYSTEM_STORE.into()) });
     if let Some(base) = absolute("XDG_CACHE_HOME") {
-        list.push(Candidate { root: base.join("coil"), needs: None });
+        list.push(Candidate::at(base.join("coil")));
     }
     if let Some(home) = absolute("HOME") {
-        list.push(Candidate { root: home.join(".cache/coil"), needs: Some(home) });
+        list.push(Candidate { needs: Some(home.clone()), ..Candidate::at(home.join(".cache/coil")) });
     }
     for shared in ["/var/tmp", "/tmp", "/dev/shm"] {
         let root = Path::new(shared).join(format!("coil-{uid}"));
-        list.push(Candidate { root, needs: Some(shared.into()) });
+        list.push(Candidate { needs: Some(shared.into()), ..Candidate::at(root) });
     }
     list
 }
 
 impl Candidate {
+    /// The cache at `root`, which is created where it is missing.
+    pub fn at(root: PathBuf) -> Self {
+        Candidate { root, needs: None, prepared: false }
+    }
+
     /// The environment's directory, if this candidate became the cache.
     pub fn environment(&self, digest: &Digest, libc: Choice) -> PathBuf {
         self.root.join("envs").join(digest.hex() + libc.suffix())
@@ -98,6 +108,9 @@ impl Candidate {
 
     /// Makes this candidate the cache, creating it where it is missing; the error says why it cannot be.
     pub fn prepare(&self, uid: u32, manifest: &Manifest, libc: Choice) -> Result<Cache, String> {
+        if self.prepared {
+            return Err("only `COIL=install` writes there".into());
+        }
         self.check_name(manifest)?;
         if let Some(needs) = &self.needs
             && !needs.is_dir()
@@ -163,6 +176,13 @@ impl Candidate {
 }
 
 impl Cache {
+    /// The cache that is at `root` already.
+    pub fn there(root: &Path) -> Result<Cache> {
+        let there = ["layers", "envs", "tmp"].iter().all(|name| root.join(name).is_dir());
+        let missing = || Error::at("use", root)(std::io::ErrorKind::NotFound.into());
+        there.then(|| Cache { root: root.to_owned(), libc: Choice::Carried }).ok_or_else(missing)
+    }
+
     /// The cache's directory, without symbolic links where they could be resolved.
     pub fn root(&self) -> &Path {
         &self.root
@@ -212,9 +232,9 @@ impl Cache {
         Workspace::create_in(&self.root.join("tmp"))
     }
 
-    /// Removes what killed starts left behind.
-    pub fn sweep(&self) {
-        sweep(&self.root.join("tmp"));
+    /// Removes what killed starts left behind, until the time is up.
+    pub fn sweep(&self, until: Option<Instant>) {
+        sweep(&self.root.join("tmp"), until);
     }
 
     /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
@@ -223,7 +243,7 @@ impl Cache {
     pub fn publish(&self, made: &Path, place: &Path, workspace: &Workspace, replace: bool) -> Result<()> {
         if replace {
             let name = place.file_name().unwrap_or_default().to_string_lossy();
-            let _ = fs::rename(place, workspace.path.join(format!("replaced-{name}")));
+            let _ = fs::rename(place, workspace.path().join(format!("replaced-{name}")));
         }
         match fs::rename(made, place) {
             Ok(()) => Ok(()),
@@ -237,79 +257,6 @@ impl Cache {
 fn directory(manifest: &Manifest, layer: &Layer, libc: Choice) -> String {
     let settled = layer.kind == LayerKind::Runtime || !layer.programs.is_empty();
     manifest.directory_of(layer) + if settled { libc.suffix() } else { "" }
-}
-
-fn is_old(directory: &File) -> bool {
-    let modified = directory.metadata().and_then(|metadata| metadata.modified()).ok();
-    let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
-    age.is_some_and(|age| age > ABANDONED)
-}
-
-/// A directory of our own inside the cache, on the same file system as what will be renamed out of it.
-#[derive(Debug)]
-pub struct Workspace {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Workspace {
-    /// A fresh directory in `tmp`, which others sweep at the same time.
-    pub fn create_in(tmp: &Path) -> Result<Workspace> {
-        for number in 0..10_000 {
-            let path = tmp.join(format!("{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(Error::at("create", &path)(error)),
-            }
-            // Until the lock is ours a sweeping process may take the directory for abandoned.
-            match File::open(&path) {
-                Ok(directory) => match directory.try_lock() {
-                    Err(TryLockError::WouldBlock) => continue,
-                    _ if path.exists() => return Ok(Workspace { path, _lock: directory }),
-                    _ => continue,
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::at("open", &path)(error)),
-            }
-        }
-        Err(Error::at("create a directory in", tmp)(io::ErrorKind::AlreadyExists.into()))
-    }
-
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A new empty directory in it.
-    pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path.join(name);
-        fs::create_dir(&path).map_err(Error::at("create", &path))?;
-        Ok(path)
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Removes the workspaces in `tmp` that killed processes left behind. Whatever cannot be removed is left alone.
-pub fn sweep(tmp: &Path) {
-    let Ok(entries) = fs::read_dir(tmp) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let Ok(directory) = File::open(&path) else { continue };
-        let abandoned = match directory.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(_)) => is_old(&directory),
-        };
-        if abandoned {
-            let _ = fs::remove_dir_all(&path);
-        }
-    }
 }
 
 /// Gives every directory and file its full mode while it lives, whatever the user's umask; the app

@@ -67,6 +67,7 @@ impl Assembly<'_> {
         let layers = self.manifest.layers.iter().map(|layer| self.cache.directory(self.manifest, layer));
         let layers: Vec<String> = layers.collect();
         let record = Record {
+            app: &self.manifest.name,
             environment: &place,
             host: self.host,
             default: self.manifest.default.as_deref(),

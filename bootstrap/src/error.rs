@@ -43,6 +43,8 @@ pub enum Error {
     },
     /// `COIL_LIBC` names no rule.
     NoRule(String),
+    /// `COIL_KEEP` is no number of days.
+    NoDays(String),
     /// The host's C library is ordered, and the host has none.
     NoHostLibrary,
     /// `COIL` names something else than one of the launcher's own commands.
@@ -105,6 +107,7 @@ impl fmt::Display for Error {
             Error::NoRule(text) => {
                 write!(f, "COIL_LIBC={text:?} means nothing here; it can be auto, bundled or host")
             }
+            Error::NoDays(text) => write!(f, "COIL_KEEP={text:?} is no number of days"),
             Error::NoHostLibrary => write!(
                 f,
                 "the host's C library is to be used, and this host has no glibc; start it with COIL_LIBC=bundled"

@@ -4,10 +4,12 @@
 //! by a rename; a workspace whose owner is gone is swept away by the next first start.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::c_library::{self, Choice};
-use crate::cache::{Cache, OpenUmask, Workspace};
+use crate::cache::{Cache, OpenUmask};
+use crate::clean_up;
 use crate::environment::{self, Assembly};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Layer, Manifest};
@@ -15,6 +17,7 @@ use crate::host::Host;
 use crate::progress::Progress;
 use crate::settle::{is_settled, settle};
 use crate::unpack::unpack;
+use crate::workspace::Workspace;
 
 /// Makes sure that the environment of `bundle` is in the cache, and returns its directory.
 ///
@@ -32,12 +35,13 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
         // Somebody else was first while we waited.
         return Ok(place);
     }
-    cache.sweep();
+    cache.sweep(Some(Instant::now() + clean_up::BUDGET));
     let workspace = cache.workspace()?;
     unpack_missing(bundle, &cache, &workspace)?;
     let made = workspace.directory("environment")?;
     Assembly { cache: &cache, manifest, digest: bundle.digest(), host: &made_for }.assemble(&made)?;
     cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place, &made_for))?;
+    clean_up::now_and_then(cache.root(), &manifest.name, &place, host.keep.as_deref());
     Ok(place)
 }
 

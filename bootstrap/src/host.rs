@@ -12,6 +12,7 @@ use crate::cache::{self, Candidate};
 use crate::error::{Error, Result};
 
 /// The process as it was started.
+#[derive(Clone)]
 pub struct Host {
     /// Its arguments, the first of which is what it was called.
     pub args: Vec<OsString>,
@@ -23,6 +24,8 @@ pub struct Host {
     pub candidates: Vec<Candidate>,
     /// What the user says of the C library; a word that is none is an error where it is used.
     pub libc: Option<OsString>,
+    /// How many days what is not used stays in the cache, as the user says it.
+    pub keep: Option<String>,
 }
 
 impl Host {
@@ -36,6 +39,7 @@ impl Host {
             bundle: own_path(),
             candidates,
             libc: env::var_os("COIL_LIBC"),
+            keep: env::var_os("COIL_KEEP").map(|days| days.to_string_lossy().into_owned()),
         }
     }
 

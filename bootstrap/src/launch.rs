@@ -6,8 +6,8 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -15,6 +15,7 @@ use std::ptr;
 use crate::builtins::{self, Builtin};
 use crate::bundle::Bundle;
 use crate::c_library::{self, Order};
+use crate::clean_up;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::first_start;
@@ -119,10 +120,21 @@ fn records<'a>(host: &'a Host, digest: &'a Digest, order: Order) -> impl Iterato
     host.candidates.iter().flat_map(move |candidate| {
         order.allowed().iter().filter_map(move |libc| {
             let place = candidate.environment(digest, *libc);
-            let bytes = fs::read(place.join(environment::RECORD)).ok()?;
+            let bytes = read_record(&place.join(environment::RECORD)).ok()?;
             candidate.distrust(host.uid).is_none().then_some(bytes)
         })
     })
+}
+
+/// Reads a launch record, and notes that it is used: as many system calls as reading alone, on all but the first day's
+/// first start.
+fn read_record(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let there = file.metadata()?;
+    let mut bytes = Vec::with_capacity(there.len() as usize + 1);
+    (&file).take(there.len() + 1).read_to_end(&mut bytes)?;
+    clean_up::note_use(&file, &there);
+    Ok(bytes)
 }
 
 fn open_bundle(host: &Host, digest: Digest) -> Result<Bundle> {

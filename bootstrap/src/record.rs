@@ -5,7 +5,7 @@
 //! its form may change with any version: one that cannot be read counts as missing.
 //!
 //! ```text
-//! "coil launch 4"  environment's path  mark of the host's loader  default command or ""
+//! "coil launch 5"  app's name  environment's path  mark of the host's loader  default command or ""
 //! count of layers, each: the name of its directory
 //! count of commands, each: name  "python" or "native"  script  "expand" or ""
 //!     count of arguments, each: argument
@@ -18,11 +18,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const MAGIC: &[u8] = b"coil launch 4";
+const MAGIC: &[u8] = b"coil launch 5";
 
 /// A launch record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record<'a> {
+    /// The app's name: what is cleaned up first is old versions of the same.
+    pub app: &'a str,
     /// The absolute path of the environment it was written for.
     pub environment: &'a Path,
     /// The mark of the loader of the host that the C library was chosen for; "any" where the bundle leaves no
@@ -71,6 +73,7 @@ impl<'a> Record<'a> {
             bytes.push(0);
         };
         field(MAGIC);
+        field(self.app.as_bytes());
         field(self.environment.as_os_str().as_bytes());
         field(self.host.as_bytes());
         field(self.default.unwrap_or("").as_bytes());
@@ -104,6 +107,7 @@ impl<'a> Record<'a> {
         if fields.next()? != MAGIC {
             return None;
         }
+        let app = fields.text()?;
         let environment = Path::new(OsStr::from_bytes(fields.next()?));
         let host = fields.text()?;
         let default = Some(fields.text()?).filter(|name| !name.is_empty());
@@ -118,7 +122,8 @@ impl<'a> Record<'a> {
             commands.push(Command { name, native: kind == "native", script, args, variables, expand });
         }
         let variables = fields.variables()?;
-        fields.0.is_empty().then_some(Record { environment, host, default, layers, commands, variables })
+        let whole = fields.0.is_empty();
+        whole.then_some(Record { app, environment, host, default, layers, commands, variables })
     }
 
     /// The command with this name.
@@ -159,6 +164,7 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_none_of_its_beginnings_does() {
         let record = Record {
+            app: "site",
             environment: Path::new("/cache/envs/x"),
             host: "any",
             default: None,
@@ -179,6 +185,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Record::parse(&bytes[..length]), None);
         }
-        assert_eq!(Record::parse(b"coil launch 4\0/e\0any\0\0999999999999\0"), None);
+        assert_eq!(Record::parse(b"coil launch 5\0site\0/e\0any\0\0999999999999\0"), None);
     }
 }

@@ -43,7 +43,8 @@ fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> V
     let own_loader = runtime.join(&python.loader);
     let loader = if cache.libc().is_host() { Path::new(HOST_LOADER) } else { &own_loader };
     let loader = loader.as_os_str().as_bytes().to_vec();
-    let shared = shared_directories(manifest, cache.libc(), &runtime);
+    let libraries = manifest.libraries().map(|layer| cache.layer(manifest, layer));
+    let shared = shared_directories(manifest, cache.libc(), &runtime, libraries.as_deref());
     let programs = layer.programs.iter().map(|(path, program)| {
         let own = program.search_path.iter().map(|path| place.join(path));
         let directories = own.chain(shared.iter().cloned());
@@ -58,17 +59,26 @@ fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> V
     interpreter.into_iter().chain(programs).collect()
 }
 
-/// The directories that every program searches, for a runtime at `runtime`.
-fn shared_directories(manifest: &Manifest, libc: Choice, runtime: &Path) -> Vec<PathBuf> {
+/// The directories that every program searches, for a runtime at `runtime` and libraries beside it.
+fn shared_directories(
+    manifest: &Manifest,
+    libc: Choice,
+    runtime: &Path,
+    libraries: Option<&Path>,
+) -> Vec<PathBuf> {
     let carried = match libc {
         Choice::HostWithCompiler => 1,
         Choice::Host => 2,
         Choice::Carried => 3,
     };
-    let own = manifest.python.search_path.iter().take(carried).map(|path| runtime.join(path));
+    let search_path = &manifest.python.search_path;
+    let [first, ..] = search_path;
+    let mut own: Vec<PathBuf> = search_path.iter().take(carried).map(|path| runtime.join(path)).collect();
+    // Beside those of Python, in an image they have the same directory.
+    own.splice(1..1, libraries.map(|libraries| libraries.join(first)));
     // The host's would be searched in any case, but after LD_LIBRARY_PATH.
     let hosts = libc.is_host().then(host_directories).unwrap_or_default();
-    own.chain(hosts.iter().map(|path| path.into())).collect()
+    own.into_iter().chain(hosts.iter().map(|path| path.into())).collect()
 }
 
 fn joined(directories: impl Iterator<Item = PathBuf>) -> Vec<u8> {

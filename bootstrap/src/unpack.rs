@@ -1,8 +1,8 @@
 //! Unpacking: layers become directories, on all cores.
 //!
 //! Frames are decoded into memory (4 MiB at a time) and written straight into files. While some
-//! threads do that others hash the blobs; nothing unpacked may be used before [`unpack`] has returned
-//! without an error, because only then is every digest known to be right. It writes below the target
+//! threads do that others sum the blobs up; nothing unpacked may be used before [`unpack`] has returned
+//! without an error, because only then is every checksum known to be right. It writes below the target
 //! directories and nowhere else: paths are checked, files are only ever created anew, and symbolic
 //! links are made when everything else is there, so that nothing can be written through one.
 
@@ -15,13 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
 use zstd::bulk::Decompressor;
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::format::Damage;
-use crate::format::digest::Digest;
+use crate::format::checksum::Summing;
 use crate::format::frames::{Frame, MAX_FRAME};
 use crate::format::manifest::Layer;
 use crate::format::path::TreePath;
@@ -271,17 +270,19 @@ impl Unpacking<'_> {
     }
 
     fn hash(&self, layer: &Layer) -> Result<()> {
-        let mut hasher = Sha256::new();
+        let mut sum = Summing::default();
         let mut buffer = vec![0; HASH_STEP.min(layer.size as usize)];
         let mut offset = 0;
         while offset < layer.size && !self.stopped.load(Ordering::Relaxed) {
             let step = (layer.size - offset).min(HASH_STEP as u64) as usize;
             self.bundle.read_layer(layer, offset, &mut buffer[..step])?;
-            hasher.update(&buffer[..step]);
+            sum.update(&buffer[..step]);
             offset += step as u64;
         }
-        if offset == layer.size && Digest::from_bytes(hasher.finalize().into()) != layer.digest {
-            return Err(self.damaged(&format!("the layer {} has another digest than it should", layer.name)));
+        if offset == layer.size && sum.finish() != layer.checksum {
+            return Err(
+                self.damaged(&format!("the layer {} has another checksum than it should", layer.name))
+            );
         }
         Ok(())
     }

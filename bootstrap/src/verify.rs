@@ -11,6 +11,7 @@ use crate::archive::Archive;
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::format::Damage;
+use crate::format::checksum::{Checksum, Summing};
 use crate::format::digest::Digest;
 use crate::format::manifest::Layer;
 
@@ -28,13 +29,17 @@ pub fn check_stamp(bundle: &Bundle) -> Result<()> {
     Ok(())
 }
 
-/// Compares a layer, by its place in the manifest, with its digest, its frame index and its diff_id, and
+/// Compares a layer, by its place in the manifest, with its digest, its checksum, its frame index and its diff_id, and
 /// looks for everything the manifest names in it. At most a frame is in memory at a time.
 pub fn check_layer(bundle: &Bundle, index: usize) -> Result<()> {
     let layer = &bundle.manifest().layers[index];
     let damaged = |what: String| bundle.damaged(Damage::new(format!("the layer {} {what}", layer.name)));
-    if digest(bundle, layer)? != layer.digest {
+    let (digest, checksum) = sums(bundle, layer)?;
+    if digest != layer.digest {
         return Err(damaged("has another digest than it should".into()));
+    }
+    if checksum != layer.checksum {
+        return Err(damaged("has another checksum than it should".into()));
     }
     let mut archive = Archive::open(bundle, layer)?;
     let mut named = named(bundle, index);
@@ -55,17 +60,19 @@ pub fn check_layer(bundle: &Bundle, index: usize) -> Result<()> {
     }
 }
 
-fn digest(bundle: &Bundle, layer: &Layer) -> Result<Digest> {
+fn sums(bundle: &Bundle, layer: &Layer) -> Result<(Digest, Checksum)> {
     let mut hasher = Sha256::new();
+    let mut sum = Summing::default();
     let mut buffer = vec![0; 1 << 20];
     let mut offset = 0;
     while offset < layer.size {
         let step = (layer.size - offset).min(buffer.len() as u64) as usize;
         bundle.read_layer(layer, offset, &mut buffer[..step])?;
         hasher.update(&buffer[..step]);
+        sum.update(&buffer[..step]);
         offset += step as u64;
     }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    Ok((Digest::from_bytes(hasher.finalize().into()), sum.finish()))
 }
 
 /// The paths in a layer that the manifest relies on.

@@ -7,6 +7,9 @@ use coil_bootstrap::format::manifest::{Layer, LayerKind, Manifest, Revision};
 
 use crate::cli::Inspect;
 use crate::error::{Context, Failure, Result};
+use crate::layer::BlobPlace;
+use crate::portability;
+use crate::sizes::{Part, Sizes};
 
 /// Prints the manifest for people, or as JSON, or the lock.
 pub fn run(options: &Inspect) -> Result<()> {
@@ -14,7 +17,13 @@ pub fn run(options: &Inspect) -> Result<()> {
         Failure::new(error.to_string()).hint("`coil pack` makes bundles; is this file one?")
     })?;
     let manifest = bundle.manifest();
-    let text = if options.json {
+    let text = if options.portability {
+        let portability = portability::of(&bundle)?;
+        if options.json { json(&portability)? } else { portability.text() }
+    } else if options.sizes {
+        let parts = parts(&bundle)?;
+        if options.json { json(&parts)? } else { table(&parts) }
+    } else if options.json {
         let json = serde_json::to_string_pretty(manifest);
         json.context(|| "cannot print the manifest".into())? + "\n"
     } else if options.lock {
@@ -29,6 +38,36 @@ pub fn run(options: &Inspect) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Any value, for programs.
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value).context(|| "cannot print JSON".into())? + "\n")
+}
+
+/// The parts of a bundle by size.
+fn parts(bundle: &Bundle) -> Result<Vec<Part>> {
+    let unreadable = || format!("cannot read {}", bundle.path().display());
+    let all = std::fs::metadata(bundle.path()).context(unreadable)?.len();
+    let mut sizes = Sizes::default();
+    let layers = &bundle.manifest().layers;
+    // With the manifest, the sections' names and what keeps layers apart.
+    sizes.add_plain("launcher", all.saturating_sub(layers.iter().map(|layer| layer.size).sum()));
+    for layer in layers {
+        let place = BlobPlace { file: bundle.path().to_owned(), offset: bundle.layer_offset(layer) };
+        sizes.add_layer(layer, &place).context(unreadable)?;
+    }
+    Ok(sizes.parts())
+}
+
+/// Parts for people.
+pub fn table(parts: &[Part]) -> String {
+    let line =
+        |name: &str, packed, unpacked| format!("  {name:<24}{:>10}  {:>10}\n", size(packed), size(unpacked));
+    let mut text = format!("{:<26}{:>10}  {:>10}\n", "part", "packed", "unpacked");
+    parts.iter().for_each(|part| text += &line(part.name, part.packed, part.unpacked));
+    let sum = |of: fn(&Part) -> u64| parts.iter().map(of).sum();
+    text + &line("together", sum(|part| part.packed), sum(|part| part.unpacked))
 }
 
 fn describe(manifest: &Manifest) -> String {
@@ -64,6 +103,7 @@ fn describe(manifest: &Manifest) -> String {
 fn line(layer: &Layer) -> String {
     let kind = match layer.kind {
         LayerKind::Runtime => "runtime",
+        LayerKind::Libraries => "libs",
         LayerKind::Wheel => "wheel",
         LayerKind::App => "app",
     };

@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod lock;
 pub mod pack;
 pub mod rebase;
+mod retype;
 pub mod run;
 pub mod runtime;
 pub mod verify;

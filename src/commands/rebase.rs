@@ -8,10 +8,12 @@ use coil_bootstrap::format::manifest::Manifest;
 use super::inspect::size;
 use crate::bundle::{self, Launcher};
 use crate::cli::Rebase;
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 use crate::layer::BlobPlace;
+use crate::needs::of_layer;
 use crate::pack::Asked;
-use crate::rebase::{kept, with_runtime};
+use crate::portability;
+use crate::rebase::{AllNeeds, kept, with_runtime};
 use crate::report::{Loudness, Report};
 use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
@@ -33,11 +35,21 @@ pub fn run(options: &Rebase) -> Result<()> {
     };
     let app_bundle = open(app)?;
     let old = app_bundle.manifest();
-    let rebased = with_runtime(old, &runtime)?;
+    let rebased = with_runtime(old, &runtime, || needs(&app_bundle, &runtime, &place))?;
     let blobs = blobs(&app_bundle, app, place);
-    bundle::write(&options.output, &Launcher::of(app)?, &rebased, &blobs)?;
+    bundle::write(&options.output, Launcher::of(app)?, &rebased, &blobs)?;
     report.done(&summary(&options.output, old, &rebased));
     Ok(())
+}
+
+/// What the app's layers need, behind what the new runtime has.
+fn needs(app: &Bundle, runtime: &Runtime, place: &BlobPlace) -> Result<AllNeeds> {
+    let machine = portability::machine(app.manifest())?;
+    let own = of_layer(place, runtime.layer.size, machine);
+    let own = own.context(|| format!("cannot read the runtime in {}", place.file.display()))?;
+    let mut needs = portability::needs_of(app)?;
+    needs[0] = (format!("CPython {}", runtime.python.version), own);
+    Ok(needs)
 }
 
 fn open(path: &Path) -> Result<Bundle> {

@@ -25,7 +25,7 @@ pub fn run(options: &Run) -> Result<()> {
     if path.exists() {
         last_use::mark(&path);
     } else {
-        bundle::write(&path, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
+        bundle::write(&path, Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     }
     report.leave();
     // What comes next does not return.

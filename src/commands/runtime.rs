@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::inspect::size;
+use super::inspect::{json, size, table};
 use crate::cli::{self, RuntimeBuild, RuntimeInspect};
 use crate::error::{Context, Failure, Result};
 use crate::pack::Asked;
 use crate::report::{Loudness, Report};
 use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
+use crate::sizes::Sizes;
 
 /// Builds or inspects.
 pub fn run(options: &cli::Runtime) -> Result<()> {
@@ -40,11 +41,21 @@ fn build(options: &RuntimeBuild) -> Result<()> {
 }
 
 fn inspect(options: &RuntimeInspect) -> Result<()> {
-    let (runtime, _) = Runtime::open(&options.file)?;
+    let (runtime, place) = Runtime::open(&options.file)?;
+    if options.sizes {
+        let mut sizes = Sizes::default();
+        let added = sizes.add_layer(&runtime.layer, &place);
+        added.context(|| format!("cannot read {}", options.file.display()))?;
+        return print(&if options.json { json(&sizes.parts())? } else { table(&sizes.parts()) });
+    }
     let text = match options.json {
         true => serde_json::to_string_pretty(&runtime).context(|| "cannot print the runtime".into())? + "\n",
         false => describe(&runtime),
     };
+    print(&text)
+}
+
+fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new("cannot write to standard output").because(error))

@@ -2,21 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::error::Error;
-use coil_bootstrap::format::manifest::{CLibraryRule, Manifest, Revision};
-use coil_bootstrap::format::recipe::{Input, InputKind, Recipe};
+use coil_bootstrap::format::manifest::Manifest;
 use coil_bootstrap::verify::{check_layer, check_stamp};
 
 use super::inspect::size;
+use super::retype::Rebuild;
 use crate::bundle::{self, Launcher};
-use crate::cli::{Cli, Command, Pack, Verify};
+use crate::cli::Verify;
 use crate::compare::first_difference;
 use crate::error::{Context, Failure, Result};
 use crate::layer::compressor;
 use crate::lock::Lock;
-use crate::pack::pack_with;
+use crate::pack::{Given, pack_with};
 use crate::report::{Loudness, Report};
 use crate::store::Store;
 
@@ -59,8 +58,9 @@ fn check(bundle: &Bundle) -> Result<()> {
 fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     let shown = bundle.path().display();
     let manifest = bundle.manifest();
-    let (Some(recipe), Some(lock)) = (&manifest.recipe, &manifest.lock) else {
-        return Err(Failure::new(format!("{shown} does not say how it was made")));
+    let Some(recipe) = &manifest.recipe else {
+        return Err(Failure::new(format!("{shown} does not say how it was made"))
+            .hint("`coil pack` writes that down; `coil rebase` changes what it was made of"));
     };
     for (what, then, now) in [
         ("coil", recipe.coil.as_str(), env!("CARGO_PKG_VERSION")),
@@ -70,24 +70,26 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
             report.warning(&format!("{shown} was packed with another version of {what}: {then}, not {now}"));
         }
     }
-    let store = Store::open(&super::cache_directory()?)?;
-    let scratch = tempfile::tempdir_in(store.work())
-        .context(|| format!("cannot write to {}", store.work().display()))?;
-    let rebuild =
-        Rebuild { options, manifest, store: &store, scratch: scratch.path(), lock: &Lock::from_toml(lock)? };
-    let mut pack = rebuild.words(recipe)?;
+    let store = super::open_store()?;
+    let scratch = tempfile::tempdir_in(store.scratch())
+        .context(|| format!("cannot write to {}", store.scratch().display()))?;
+    let lock = manifest.lock.as_deref().map(Lock::from_toml).transpose()?;
+    let packages = lock.as_ref().map_or(&[][..], |lock| &lock.packages);
+    let rebuild = Rebuild { options, manifest, recipe, store: &store, scratch: scratch.path(), packages };
+    let mut pack = rebuild.words()?;
     pack.project.index = options.index.clone();
     pack.project.index.find_links.extend(rebuild.known_wheels());
     // A store of its own: a layer that was made before would prove nothing.
     let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
-    let parts = pack_with(&pack.project, None, Some(lock), &store, report)?;
+    let given = Given { lock: manifest.lock.as_deref(), begun: None };
+    let parts = pack_with(&pack.project, called(manifest, scratch.path()), given, &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
     if then != now {
         let message = format!("{shown} has CPython {then}, and {now} was packed again");
         return Err(Failure::new(message).hint(format!("name a CPython {then} with --python")));
     }
-    bundle::write(&again, &Launcher::ours()?, &parts.manifest, &parts.blobs)?;
+    bundle::write(&again, Launcher::ours()?, &parts.manifest, &parts.blobs)?;
     let again = Bundle::open(&again).context(|| "what was packed again cannot be read".into())?;
     match first_difference(bundle, &again)? {
         None => Ok(()),
@@ -95,98 +97,9 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     }
 }
 
-/// The recipe on its way back to a command line.
-struct Rebuild<'a> {
-    options: &'a Verify,
-    manifest: &'a Manifest,
-    store: &'a Store,
-    scratch: &'a Path,
-    lock: &'a Lock,
-}
-
-impl Rebuild<'_> {
-    /// The words that lead to the same bundle from here. The sources are those of the commit that the manifest
-    /// names, and as they lie there now where they had been changed.
-    fn words(&self, recipe: &Recipe) -> Result<Pack> {
-        let mut words: Vec<String> = ["coil", "pack"].map(str::to_owned).into();
-        let mut word = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-        word("level", &recipe.level.to_string());
-        word("name", &self.manifest.name);
-        match &self.options.runtime {
-            Some(file) => word("runtime", &file.to_string_lossy()),
-            None => word("python", self.options.python.as_deref().unwrap_or(&self.manifest.python.version)),
-        }
-        word(
-            "libc",
-            match self.manifest.c_library {
-                CLibraryRule::Auto => "auto",
-                CLibraryRule::Bundled => "bundled",
-                CLibraryRule::Host => "host",
-            },
-        );
-        if let Some(Revision { commit, dirty: false }) = &self.manifest.source {
-            word("rev", commit);
-        }
-        if self.options.runtime.is_none() {
-            recipe.keep.iter().for_each(|part| word("keep", part));
-        }
-        recipe.entry.iter().for_each(|entry| word("entry", entry));
-        recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
-        let mut projects = self.options.projects.iter();
-        let mut inputs = Vec::new();
-        for input in &recipe.inputs {
-            match input.kind {
-                InputKind::Requirement => inputs.push(input.name.clone()),
-                InputKind::Requirements => {
-                    // The lock has the outcome; the file only has to be there.
-                    let file = self.scratch.join(&input.name);
-                    std::fs::write(&file, "").context(|| format!("cannot write {}", file.display()))?;
-                    word("requirement", &file.to_string_lossy());
-                }
-                InputKind::App => word("app", &self.place(input, projects.next())),
-                _ => inputs.push(self.place(input, projects.next()) + &extras(input)),
-            }
-        }
-        if let Some(left) = projects.next() {
-            return Err(Failure::new(format!("the bundle was not made of as many projects: {left}")));
-        }
-        words.push("--".into());
-        words.extend(inputs);
-        match Cli::try_parse_from(words).map(|cli| cli.command) {
-            Ok(Command::Pack(pack)) => Ok(pack),
-            Ok(_) => Err(Failure::new("the recipe is not for `coil pack`")),
-            Err(error) => Err(Failure::new("the recipe cannot be followed").because(error.to_string())),
-        }
-    }
-
-    /// Where an input is now: as the user says, else in the working directory. A wheel may still be known.
-    fn place(&self, input: &Input, said: Option<&String>) -> String {
-        let said = said.map(PathBuf::from);
-        let named = match said {
-            Some(said) if said.is_dir() => said.join(&input.name),
-            Some(said) => said,
-            None => Path::new(".").join(&input.name),
-        };
-        let known = || self.wheels().find(|path| path.ends_with(&input.name));
-        let path = if input.kind == InputKind::Wheel && !named.exists() { known() } else { None };
-        path.unwrap_or(named).to_string_lossy().into_owned()
-    }
-
-    /// The wheels of the lock that are in the user's store, by their digests.
-    fn wheels(&self) -> impl Iterator<Item = PathBuf> {
-        let files =
-            self.lock.packages.iter().flat_map(|package| package.archive.iter().chain(&package.wheels));
-        let paths =
-            files.filter_map(|file| Some(self.store.wheel(file.hashes.sha256.as_ref()?, &file.file_name()?)));
-        paths.filter(|path| path.exists())
-    }
-
-    /// Their directories: each is looked into, and every digest compared once more.
-    fn known_wheels(&self) -> impl Iterator<Item = String> {
-        self.wheels().filter_map(|path| Some(path.parent()?.to_str()?.to_owned()))
-    }
-}
-
-fn extras(input: &Input) -> String {
-    if input.extras.is_empty() { String::new() } else { format!("[{}]", input.extras.join(",")) }
+/// A file that makes the same console script the default: the bundle's own name may have chosen it.
+fn called(manifest: &Manifest, scratch: &Path) -> Option<PathBuf> {
+    let default = manifest.default.as_ref()?;
+    let is_script = manifest.commands.get(default)?.script.as_str() == format!("bin/{default}");
+    is_script.then(|| scratch.join("called").join(default))
 }

@@ -44,6 +44,11 @@ pub static MACHINES: [Machine; 2] = [
 ];
 
 impl Machine {
+    /// The one that coil itself runs on, which is the one it packs for.
+    pub fn here() -> Option<&'static Machine> {
+        MACHINES.iter().find(|machine| machine.name == std::env::consts::ARCH)
+    }
+
     /// The machine with this `e_machine`.
     pub fn of(elf: elf::Machine) -> Option<&'static Machine> {
         MACHINES.iter().find(|machine| machine.elf == elf)

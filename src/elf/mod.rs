@@ -6,6 +6,7 @@
 
 mod image;
 pub mod machine;
+mod notes;
 pub mod program;
 pub mod search_path;
 mod sections;
@@ -20,6 +21,7 @@ pub mod view;
 pub(crate) mod fixture;
 
 pub use machine::Machine;
+pub use notes::Notes;
 pub use search_path::{ask_by_name, contain};
 pub use strip::strip;
 pub use view::{View, newest_defined};

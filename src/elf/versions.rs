@@ -13,6 +13,8 @@ use super::image::{Dynamic, Image};
 pub struct Needed {
     pub library: u32,
     pub version: u32,
+    /// Whether the loader goes on without it (`VER_FLG_WEAK`).
+    pub weak: bool,
 }
 
 const DAMAGED: ElfError = ElfError::Damaged("its table of symbol versions is cut or runs in circles");
@@ -29,7 +31,8 @@ pub fn needed(image: &Image, dynamic: &Dynamic) -> Result<Vec<Needed>, ElfError>
         for _ in 0..need.vn_cnt.get(LE) {
             steps.take()?;
             let aux: &Vernaux<LE> = image.record(inner).ok_or(DAMAGED)?;
-            found.push(Needed { library: need.vn_file.get(LE), version: aux.vna_name.get(LE) });
+            let weak = aux.vna_flags.get(LE).contains(elf::VER_FLG_WEAK);
+            found.push(Needed { library: need.vn_file.get(LE), version: aux.vna_name.get(LE), weak });
             inner += aux.vna_next.get(LE) as usize;
         }
         match need.vn_next.get(LE) {

@@ -1,15 +1,15 @@
 //! What an ELF file says of itself: for which machine it is, and what it needs of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use object::LittleEndian as LE;
 use object::elf::{self, DynamicTag};
 
 use super::image::{Dynamic, Image};
-use super::{ElfError, Machine, versions};
+use super::{ElfError, Machine, Notes, versions};
 
 /// What an ELF file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// The machine it runs on; `None` for one that is not in the table.
     pub machine: Option<&'static Machine>,
@@ -27,16 +27,23 @@ pub struct View {
     pub runpath: Option<Vec<String>>,
     /// The newest `GLIBC_x.y` it needs of each library.
     pub glibc: BTreeMap<String, (u16, u16)>,
+    /// Every version of symbols that it needs of each library, and cannot do without: `GLIBCXX_3.4.29`.
+    pub versions: BTreeMap<String, BTreeSet<String>>,
+    /// What it says of the kernel and the processor.
+    pub notes: Notes,
+    /// What follows `PyInit_` in the names of its dynamic symbols: the modules it can be imported as.
+    pub modules: BTreeSet<String>,
 }
 
 /// What an ELF file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Linked to a fixed address.
     Executable,
     /// A shared library, or an executable that may lie anywhere.
     Shared,
     /// An object file (`.o`), a core dump or something unknown.
+    #[default]
     Other,
 }
 
@@ -57,6 +64,9 @@ impl View {
             rpath: Vec::new(),
             runpath: None,
             glibc: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            notes: Notes::of(&image),
+            modules: BTreeSet::new(),
         };
         if let Some(dynamic) = image.dynamic()? {
             view.add_dynamic(&image, &dynamic)?;
@@ -76,13 +86,27 @@ impl View {
         self.runpath = last(elf::DT_RUNPATH)?.map(list);
         for need in versions::needed(image, dynamic)? {
             let version = image.string(dynamic, need.version.into())?;
+            if !need.weak {
+                let all = self.versions.entry(text(need.library.into())?).or_default();
+                all.insert(String::from_utf8_lossy(version).into_owned());
+            }
             if let Some(version) = glibc_version(version) {
                 let newest = self.glibc.entry(text(need.library.into())?).or_default();
                 *newest = version.max(*newest);
             }
         }
+        self.modules = modules(&image.bytes[dynamic.strings.clone()]);
         Ok(())
     }
+}
+
+/// The names of modules among these strings, however many symbols there are beside them.
+fn modules(strings: &[u8]) -> BTreeSet<String> {
+    const INIT: &[u8] = b"\0PyInit_";
+    let after = memchr::memmem::find_iter(strings, INIT).filter_map(|at| strings.get(at + INIT.len()..));
+    let name =
+        |rest: &[u8]| Some(String::from_utf8_lossy(rest.split(|byte| *byte == 0).next()?).into_owned());
+    after.filter_map(name).collect()
 }
 
 /// The newest version `PREFIXx.y.z` of symbols that `bytes` defines, without the prefix.

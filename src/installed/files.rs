@@ -91,7 +91,11 @@ impl Reading<'_> {
         let (mut content, mut executable) = match spill(file, algorithm) {
             Ok(Some(read)) => read,
             Ok(None) => {
-                self.missing.push(path.clone());
+                // Byte code is made anew, and some installers list what they do not make. `x.pyc`, without the
+                // tag of an interpreter, is a module by itself.
+                if !path.file_name().strip_suffix(".pyc").is_some_and(|stem| stem.contains('.')) {
+                    self.missing.push(path.clone());
+                }
                 return Ok(());
             }
             Err(error) => return Err(error).writing(&tempfile::env::temp_dir(), ELSEWHERE, unreadable),

@@ -15,6 +15,9 @@ use crate::project::default_command::{self, DefaultCommand, choose_default};
 use crate::project::entry::{Entry, EntryPoint, Known, resolve_entry};
 use crate::store::StoredLayer;
 
+/// How many commands are named in a note.
+const SHOWN: usize = 6;
+
 /// What the commands came to.
 #[derive(Debug, Default)]
 pub struct Chosen {
@@ -26,8 +29,13 @@ pub struct Chosen {
     pub scripts: Vec<(TreePath, String)>,
 }
 
-/// Decides all commands of a bundle.
-pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listing) -> Result<Chosen> {
+/// Decides all commands of a bundle. `output` is the name of its file, where the user says one.
+pub fn choose(
+    project: &Project,
+    output: Option<&str>,
+    wheels: &[StoredLayer<Facts>],
+    runtime: &Listing,
+) -> Result<Chosen> {
     let known = known(project, wheels, runtime);
     let mut chosen = Chosen::default();
     for (name, entry_point) in &project.commands {
@@ -41,7 +49,7 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
             chosen.add(&program, &entry, &known)?;
         }
     }
-    chosen.default = match default(project, wheels) {
+    chosen.default = match default(project, output, wheels) {
         None => None,
         Some(DefaultCommand::Command(name) | DefaultCommand::Script(name)) => {
             if !chosen.commands.contains_key(&name) {
@@ -68,6 +76,28 @@ pub fn choose(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listin
 }
 
 impl Chosen {
+    /// What the user should know of commands that nobody stated: that none is the default, or that there are
+    /// others beside it.
+    pub fn note(&self, project: &Project) -> Option<String> {
+        let others: Vec<&str> = self.commands.keys().map(String::as_str).collect();
+        let others = others.into_iter().filter(|name| Some(*name) != self.default.as_deref());
+        let others: Vec<&str> = others.filter(|name| !project.commands.contains_key(*name)).collect();
+        let shown = match others.as_slice() {
+            [] => return None,
+            all if all.len() <= SHOWN => all.join(", "),
+            all => format!("{} and {} more", all[..SHOWN].join(", "), all.len() - SHOWN),
+        };
+        Some(match &self.default {
+            Some(_) if project.default.is_some() => return None,
+            Some(default) => format!(
+                "the default command is {default}; -o NAME, a link called NAME or COIL_RUN=NAME starts another: {shown}"
+            ),
+            None => format!(
+                "there is no default command (-e NAME makes one, or -o NAME): the first argument names one of {shown}"
+            ),
+        })
+    }
+
     fn add(&mut self, name: &str, entry_point: &EntryPoint, known: &Known) -> Result<()> {
         let script = match resolve_entry(&entry_point.entry, known)? {
             Entry::Script(program) => inside(format!("bin/{program}"))?,
@@ -146,12 +176,14 @@ fn own_programs(project: &Project, wheels: &[StoredLayer<Facts>]) -> BTreeSet<St
     own.flat_map(|wheel| wheel.facts.programs.iter().cloned()).collect()
 }
 
-fn default(project: &Project, wheels: &[StoredLayer<Facts>]) -> Option<DefaultCommand> {
+fn default(project: &Project, output: Option<&str>, wheels: &[StoredLayer<Facts>]) -> Option<DefaultCommand> {
     let names = own_names(project);
     let with_app = project.app.is_some();
     let scripts = wheels.iter().map(|wheel| (normal_name(&wheel.facts.name), wheel.facts.programs.clone()));
     let facts = default_command::Facts {
         stated: project.default.as_deref(),
+        output,
+        name: Some(&project.name),
         commands: project.commands.keys().map(String::as_str).collect(),
         names: names.iter().take(if with_app { 1 } else { usize::MAX }).map(String::as_str).collect(),
         scripts: scripts.collect(),

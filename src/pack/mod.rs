@@ -1,8 +1,10 @@
 //! Packing, from what the user typed to what a bundle is made of. One step a line, each a value.
 
 mod app;
+mod closed_world;
 mod commands;
 mod installed;
+mod libraries;
 mod locking;
 mod packed_runtime;
 mod recipe;
@@ -12,6 +14,7 @@ mod side_by_side;
 mod steps;
 mod wheels;
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use self::side_by_side::both;
-use crate::bundle::align;
+use crate::bundle::{Begun, align};
 use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -28,7 +31,7 @@ use crate::find_python;
 use crate::interpreter::Interpreter;
 use crate::layer::{Blob, BlobPlace};
 use crate::lock::normal_name;
-use crate::plan::{Listing, plan};
+use crate::plan::{Listing, Plan, plan};
 use crate::project::sources::Wanted;
 use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
@@ -49,27 +52,41 @@ pub struct Parts {
     pub blobs: Vec<BlobPlace>,
 }
 
-/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed.
+/// Makes the parts of a bundle of what the user typed. `output`, if it lies in a source tree, is not packed; a
+/// command that it is called like is the default.
 pub fn pack(
     options: &cli::Project,
     output: Option<PathBuf>,
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
-    pack_with(options, output, None, store, report)
+    pack_with(options, output, Given::default(), store, report)
 }
 
-/// The same with exactly the distributions of this lock, a `pylock.toml` that coil wrote: nothing is resolved.
+/// What a pack may be given beside the user's words.
+#[derive(Default, Clone, Copy)]
+pub struct Given<'a> {
+    /// A `pylock.toml` that coil wrote, whose distributions are taken exactly: nothing is resolved.
+    pub lock: Option<&'a str>,
+    /// The bundle that these parts are for: the layers that are known first are copied while the others are made.
+    pub begun: Option<&'a Begun>,
+}
+
+/// The same with what it is given.
 pub fn pack_with(
     options: &cli::Project,
     output: Option<PathBuf>,
-    exact: Option<&str>,
+    given: Given,
     store: &Store,
     report: &Report,
 ) -> Result<Parts> {
     let virtualenv = installed::Source::open(options)?;
     let otherwise = virtualenv.as_ref().map(installed::Source::name);
-    let mut project = Project::read(&Words { otherwise, ..words(options, output, store)? })?;
+    let mut project = Project::read(&Words {
+        otherwise,
+        is_decided: given.lock.is_some(),
+        ..words(options, output.clone(), store)?
+    })?;
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
@@ -95,7 +112,7 @@ pub fn pack_with(
             let target = Target::of(&interpreter)?;
             project.wheels.iter().try_for_each(|(path, _)| target.check(path).map(drop))?;
             let resolve =
-                |report: &Report| resolution::resolve(&packing.saying(report), &project, options, exact);
+                |report: &Report| resolution::resolve(&packing.saying(report), &project, options, given.lock);
             // Harvesting keeps this machine busy, resolving and fetching the network.
             let (runtime, resolved) = both(report, harvest, resolve)?;
             let layers = wheels::layers(&packing, &runtime.facts.python, &resolved.wheels)?;
@@ -108,18 +125,33 @@ pub fn pack_with(
             (runtime, layers.distributions, layers.unowned, None)
         }
     };
+    if let Some(begun) = given.begun {
+        let known = iter::once(&runtime.blob).chain(installed.iter().map(|wheel| &wheel.blob));
+        let known = known.chain(unowned.iter().map(|layer| &layer.blob));
+        begun.copy(known.map(|blob| (store.blob(&blob.digest).into(), blob.size)));
+    }
     let python = &runtime.facts.python;
     let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
-    let chosen = commands::choose(&project, &installed, &runtime.listing)?;
+    let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
+    let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
+    chosen.note(&project).iter().for_each(|note| report.note(note));
     let app = app::layer(&packing, python, &project, &chosen)?;
 
     // The version of what the app is called after: the project's wheel, or the requirement's.
     let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));
     let version = project.version.clone().or_else(|| own.map(|wheel| wheel.facts.version.clone()));
 
+    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
+    let own = installed.iter().map(|wheel| &wheel.listing).chain(unowned.iter().map(|it| &it.listing));
+    let own = std::iter::once(&runtime.listing).chain(own).chain(app.iter().map(|app| &app.listing));
+    let brought = libraries::layer(&packing, &own.collect::<Vec<_>>(), &expected)?;
+
     let mut layers = Layers::default();
     layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
+    if let Some(StoredLayer { blob, listing, .. }) = brought {
+        layers.add(LayerKind::Libraries, ("from the machine that packed", None), blob, listing);
+    }
     for wheel in installed {
         let name = (wheel.facts.name.as_str(), Some(wheel.facts.version.as_str()));
         layers.add(LayerKind::Wheel, name, wheel.blob, wheel.listing);
@@ -130,7 +162,9 @@ pub fn pack_with(
     if let Some(app) = app {
         layers.add(LayerKind::App, (&project.name, version.as_deref()), app.blob, app.listing);
     }
-    let mut environment = plan(&layers.listings, &python.site_packages)?;
+    closed_world::check(&layers.listings, &expected, report)?;
+    let Plan { mut environment, notes } = plan(&layers.listings, &python.site_packages)?;
+    notes.iter().for_each(|note| report.detail(note));
     environment.variables = project.variables.clone();
     let manifest = Manifest {
         schema: SCHEMA,
@@ -278,6 +312,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Resu
         requirement_files: options.requirements.clone(),
         constraint_files: Vec::new(),
         choice: choice(&options.choice),
+        is_decided: false,
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
         app: options.app.clone(),
@@ -328,6 +363,7 @@ impl Layers {
             version: version.map(str::to_owned),
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: blob.digest,
+            checksum: blob.checksum,
             size: blob.size,
             diff_id: blob.diff_id,
             unpacked_size: blob.unpacked_size,

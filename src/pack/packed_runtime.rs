@@ -21,6 +21,7 @@ use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::last_use;
 use crate::layer::{Blob, BlobPlace};
+use crate::needs;
 use crate::plan::Listing;
 use crate::report::Report;
 use crate::runtime::Kept;
@@ -37,7 +38,9 @@ pub fn open(path: &Path, store: &Store, report: &Report) -> Result<(Interpreter,
         Some(listing) => listing,
         None => {
             report.doing(&format!("reading {}", path.display()));
-            let listing = listing(&runtime, &kept).context(|| format!("{} is damaged", path.display()))?;
+            let damaged = || format!("{} is damaged", path.display());
+            let mut listing = listing(&runtime, &kept).context(damaged)?;
+            listing.needs = needs::of_runtime(&kept, blob.size).context(damaged)?;
             store.put(key, &listing)?;
             listing
         }
@@ -68,6 +71,7 @@ pub fn blob_of(runtime: &Runtime) -> Blob {
     let layer = &runtime.layer;
     Blob {
         digest: layer.digest,
+        checksum: layer.checksum,
         size: layer.size,
         diff_id: layer.diff_id,
         unpacked_size: layer.unpacked_size,
@@ -113,20 +117,22 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         source: None,
         recipe: None,
     };
-    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let candidate = Candidate::at(store.runtimes());
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
     if !environment::is_usable(&directory, &made_for(&manifest, Order::None)) {
         let scratch = tempfile::tempdir_in(store.scratch())
             .context(|| format!("cannot write to {}", store.scratch().display()))?;
         let path = scratch.path().join("python");
-        bundle::write(&path, &Launcher::ours()?, &manifest, &[place])?;
+        bundle::write(&path, Launcher::ours()?, &manifest, &[place])?;
         let opened = Bundle::open(&path).map_err(unusable)?;
         let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
         first_start::prepare(&opened, &host, false).map_err(unusable)?;
     }
     let layers = store.runtimes().join("layers");
-    [&directory, &layers.join(runtime.layer.digest.hex())].into_iter().for_each(|path| last_use::mark(path));
+    [&directory, &layers.join(runtime.layer.checksum.hex())]
+        .into_iter()
+        .for_each(|path| last_use::mark(path));
     store.probes().ask(&directory.join("bin/python"))
 }
 

@@ -22,17 +22,25 @@ pub fn of(options: &cli::Project, kept: Kept) -> Result<Recipe> {
     for file in options.requirements.iter().filter(|file| LockFile::named(file).is_none()) {
         inputs.push(Input { kind: InputKind::Requirements, name: name_of(file)?, extras: Vec::new() });
     }
-    if options.app.is_some() {
-        inputs.push(Input { kind: InputKind::App, name: ".".into(), extras: Vec::new() });
+    for (kind, directory) in [(InputKind::App, &options.app), (InputKind::Virtualenv, &options.venv)] {
+        if directory.is_some() {
+            inputs.push(Input { kind, name: ".".into(), extras: Vec::new() });
+        }
     }
+    let choice = super::choice(&options.choice).normal();
     Ok(Recipe {
         coil: env!("CARGO_PKG_VERSION").into(),
         compressor: compressor(),
         level: options.level,
         keep: kept.words(),
         inputs,
+        extras: choice.extras.into_iter().collect(),
+        all_extras: choice.all_extras,
+        groups: choice.groups.into_iter().collect(),
         entry: options.entry.clone(),
         commands: options.commands.iter().map(split_command).collect::<Result<_>>()?,
+        host_libraries: options.libraries.host_library.clone(),
+        bring_libraries: options.libraries.bring_library.clone(),
     })
 }
 

@@ -17,12 +17,17 @@ use crate::resolve::again;
 use crate::resolve::build::{Built, Workshop, build_wheel};
 use crate::resolve::pin::{FetchedWheel, Pin, Source};
 use crate::resolve::shelf::Shelf;
-use crate::resolve::{Decision, Options, Request, Resolver, check, decide, fetch, lock_of, needs_of_sources};
+use crate::resolve::{
+    Decision, Options, Request, Resolver, check, decide, fetch, lock_of, needs_of_sources, watch,
+};
 use crate::store::{Key, Store};
 
 /// How long a resolution is used again before the indexes are asked anew. `--refresh` asks at once; what
 /// a lock decided stays decided.
 const FRESH: Duration = Duration::from_secs(3600);
+
+/// How long a resolution goes on before it is told whom it waits for.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a project needs, decided.
 pub struct Resolved {
@@ -122,6 +127,7 @@ pub fn fetched(
         cache: &store.work(),
         scratch: scratch.path(),
         refresh: options.refresh,
+        report: packing.report,
     };
     let built = project.builds.iter().map(|build| {
         report.doing(&format!("building {}", build.directory.display()));
@@ -135,7 +141,6 @@ pub fn fetched(
     let shelf = StoreShelf { store, refresh: options.refresh };
     if let Some(lock) = exact {
         let decision = Decision { pins: again::pins(lock, &request)?, is_locked: true };
-        report.doing("fetching wheels");
         let wheels = fetch(&decision.pins, &request.only_built(), &workshop, &shelf)?;
         return Ok(Fetched { decision, wheels, built: request.built, is_new: false });
     }
@@ -217,9 +222,11 @@ fn remembered(
         }
     }
     let is_locked = request.is_locked()?;
-    report.doing(if is_locked { "reading the lock" } else { "resolving" });
-    let decision = decide(request, interpreter, workshop.scratch)?;
-    report.doing("fetching wheels");
+    let task = report.task(if is_locked { "reading the lock" } else { "resolving" });
+    let waiting = || watch::waiting(request, PATIENCE.as_secs());
+    let decide = || decide(request, interpreter, workshop.scratch);
+    let decision = report.patiently(PATIENCE, waiting, decide)?;
+    drop(task);
     let wheels = fetch(&decision.pins, request, workshop, shelf)?;
     let warnings = match decision.is_locked {
         true => check(request, &decision.pins, &wheels, interpreter)?,

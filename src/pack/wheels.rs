@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use coil_bootstrap::format::manifest::Python;
+use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
 use super::Packing;
@@ -10,6 +11,7 @@ use super::resolution::KeptWheel;
 use super::side_by_side::each;
 use crate::error::{Context, Result};
 use crate::store::{Made, StoredLayer};
+use crate::tree::Tree;
 use crate::wheel::{Metadata, Target, Wheel, programs, reaching};
 
 /// What is known of a wheel beside its files.
@@ -54,17 +56,30 @@ fn layer(
         let task = task.insert(report.task(name));
         task.now("reading");
         let wheel = Wheel::read(&store.wheel(digest, name), target)?;
-        let mut tree = wheel.tree;
+        let tree = wheel.tree;
         wheel.warnings.iter().for_each(|warning| report.warning(warning));
         task.now("compiling");
-        packing.compiler().compile(&mut tree, &["venv"])?.iter().for_each(|warning| report.detail(warning));
-        let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
-        let Metadata { name: own_name, version, .. } = wheel.metadata;
-        let facts = Facts { name: own_name, version, programs: on_path };
-        let unreadable = || format!("cannot read {name} again");
-        let reaching = reaching::directories(&tree).context(unreadable)?;
-        let programs = programs::with_room(&tree).context(unreadable)?;
+        let Metadata { name: own_name, version, .. } = &wheel.metadata;
+        let made = complete(packing, tree, wheel.scripts, name, (own_name, version))?;
         task.now("compressing");
-        Ok(Made { tree, origin: name.clone(), scripts: wheel.scripts, reaching, programs, facts })
+        Ok(made)
     })
+}
+
+/// The files of a distribution, `venv/...`, with their byte code and with what the plan wants to know of them.
+pub fn complete(
+    packing: &Packing,
+    mut tree: Tree,
+    scripts: Vec<TreePath>,
+    origin: &str,
+    (name, version): (&str, &str),
+) -> Result<Made<Facts>> {
+    let warnings = packing.compiler().compile(&mut tree, &["venv"])?;
+    warnings.iter().for_each(|warning| packing.report.detail(warning));
+    let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
+    let facts = Facts { name: name.to_owned(), version: version.to_owned(), programs: on_path };
+    let unreadable = || format!("cannot read {origin} again");
+    let reaching = reaching::directories(&tree).context(unreadable)?;
+    let programs = programs::with_room(&tree).context(unreadable)?;
+    Ok(Made { tree, origin: origin.to_owned(), scripts, reaching, programs, facts })
 }

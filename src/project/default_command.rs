@@ -9,6 +9,10 @@ use coil_bootstrap::format::path::TreePath;
 pub struct Facts<'a> {
     /// What the user or `[tool.coil]` says.
     pub stated: Option<&'a str>,
+    /// The name of the file that is written, where the user says one.
+    pub output: Option<&'a str>,
+    /// The app's name, as the user or the project writes it.
+    pub name: Option<&'a str>,
     /// The names of the commands that are stated one by one.
     pub commands: Vec<&'a str>,
     /// The project's name and then those of its requirements, as they were written; normal forms.
@@ -37,11 +41,17 @@ pub fn choose_default(facts: &Facts) -> Option<DefaultCommand> {
     if let Some(name) = facts.stated {
         return Some(DefaultCommand::Command(name.to_owned()));
     }
+    if let Some(name) = facts.output.filter(|name| facts.commands.contains(name)) {
+        return Some(DefaultCommand::Command(name.to_owned()));
+    }
     if let [only] = facts.commands.as_slice() {
         return Some(DefaultCommand::Command((*only).to_owned()));
     }
     if let Some(name) = facts.names.iter().find(|name| facts.commands.contains(name)) {
         return Some(DefaultCommand::Command((*name).to_owned()));
+    }
+    if let Some(script) = called_like_the_app(facts) {
+        return Some(DefaultCommand::Script(script.to_owned()));
     }
     if let Some(script) = facts.names.iter().find_map(|name| script_of(name, facts.scripts.get(*name)?)) {
         return Some(DefaultCommand::Script(script));
@@ -50,6 +60,14 @@ pub fn choose_default(facts: &Facts) -> Option<DefaultCommand> {
         return Some(DefaultCommand::File(script.clone()));
     }
     main_file(&facts.files).cloned().map(DefaultCommand::File)
+}
+
+/// The console script of what was asked for that is called exactly like the file, or like the app.
+fn called_like_the_app<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let is_script = |called: &str| {
+        facts.names.iter().filter_map(|name| facts.scripts.get(*name)).any(|scripts| scripts.contains(called))
+    };
+    facts.output.into_iter().chain(facts.name).find(|called| is_script(called))
 }
 
 /// The console script that is called like its distribution, else its only one.
@@ -120,6 +138,34 @@ mod tests {
         assert_eq!(with(&["http", "https", "httpie"]), Some(DefaultCommand::Script("httpie".into())));
         assert_eq!(with(&["http"]), Some(DefaultCommand::Script("http".into())));
         assert_eq!(with(&["http", "https"]), None);
+    }
+
+    #[test]
+    fn the_script_that_the_file_or_the_app_is_called_like_goes_first() {
+        let facts = |output, name| Facts {
+            output,
+            name,
+            names: vec!["httpie"],
+            scripts: scripts("httpie", &["http", "httpie"])
+                .into_iter()
+                .chain(scripts("pygments", &["pygmentize"]))
+                .collect(),
+            ..Facts::default()
+        };
+        let chosen = |output, name| match choose_default(&facts(output, name)) {
+            Some(DefaultCommand::Script(script)) => script,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(chosen(Some("http"), Some("httpie")), "http");
+        assert_eq!(chosen(None, Some("http")), "http");
+        assert_eq!(chosen(Some("httpie"), Some("http")), "httpie");
+        assert_eq!(chosen(Some("HTTP"), None), "httpie", "exactly like it");
+        assert_eq!(chosen(Some("pygmentize"), None), "httpie", "nobody asked for pygments");
+        let stated = Facts { stated: Some("httpie"), ..facts(Some("http"), None) };
+        assert_eq!(choose_default(&stated), Some(DefaultCommand::Command("httpie".into())));
+        let commands = |output| Facts { commands: vec!["web", "work"], output, ..Facts::default() };
+        assert_eq!(choose_default(&commands(Some("web"))), Some(DefaultCommand::Command("web".into())));
+        assert_eq!(choose_default(&commands(Some("site"))), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! requirements) become one [`Project`]. Nothing is fetched, built or run here.
 
 pub mod argument;
+pub mod choice;
 pub mod declared;
 pub mod default_command;
 pub mod directory;
@@ -11,6 +12,7 @@ pub mod entry;
 pub mod git;
 mod glob;
 pub mod lock_file;
+mod naming;
 pub mod nearest;
 pub mod procfile;
 pub mod pyproject;
@@ -33,6 +35,8 @@ use coil_bootstrap::format::manifest::Revision;
 use coil_bootstrap::format::path::TreePath;
 use tempfile::TempDir;
 
+pub use choice::Choice;
+
 use entry::EntryPoint;
 use lock_file::LockFile;
 use requirement::Requirement;
@@ -53,6 +57,9 @@ pub struct Words {
     pub constraint_files: Vec<PathBuf>,
     /// What of it is wanted.
     pub choice: Choice,
+    /// Whether what it needs is known from elsewhere, to the file: then no lock and no file of requirements
+    /// beside a project has anything to say.
+    pub is_decided: bool,
     /// `-e SPEC`
     pub entry: Option<String>,
     /// `--command NAME=SPEC`, split at the first `=`.
@@ -67,19 +74,6 @@ pub struct Words {
     pub otherwise: Option<String>,
     /// `--rev REV`, `--require-clean`
     pub git: Wanted,
-}
-
-/// Which extras and dependency groups are wanted, and whether locks count.
-#[derive(Debug, Default, Clone)]
-pub struct Choice {
-    /// `--extra NAME`
-    pub extras: Vec<String>,
-    /// `--all-extras`
-    pub all_extras: bool,
-    /// `--group NAME`, `--dev`
-    pub groups: Vec<String>,
-    /// Whether a pylock.toml beside a project is passed over, because it is made anew.
-    pub relocks: bool,
 }
 
 /// What is packed.
@@ -125,6 +119,10 @@ pub struct Project {
     pub requires_python: Vec<(String, String)>,
     /// Variables that are set for the app where the user has not set them.
     pub variables: BTreeMap<String, String>,
+    /// Libraries that the host is to provide.
+    pub host_libraries: Vec<String>,
+    /// Libraries to bring from the machine that packs.
+    pub bring_libraries: Vec<String>,
     /// What the user should know: files that were left out.
     pub notes: Vec<String>,
     /// What may be wrong.
@@ -150,13 +148,6 @@ pub struct Build {
     pub extras: Vec<String>,
     /// The date that the build gets to see where the user states none, in seconds since 1970.
     pub date: Option<u64>,
-}
-
-impl Choice {
-    fn normal(&self) -> Choice {
-        let normal = |names: &Vec<String>| names.iter().map(|name| crate::lock::normal_name(name)).collect();
-        Choice { extras: normal(&self.extras), groups: normal(&self.groups), ..self.clone() }
-    }
 }
 
 impl Project {
@@ -187,6 +178,8 @@ impl Project {
             keep: Vec::new(),
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
+            host_libraries: Vec::new(),
+            bring_libraries: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
             source: None,

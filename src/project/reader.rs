@@ -3,14 +3,14 @@
 //! Each directory, script or wheel adds what it says; the first one gives the project its name. Where another
 //! commit is wanted, everything is read from a check-out of it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::argument::Argument;
 use super::declared::Declared;
 use super::directory::DirectoryProject;
-use super::entry::{Entry, EntryPoint};
+use super::entry::EntryPoint;
 use super::lock_file::{self, LockFile, LockKind};
+use super::naming::{name_for, name_of};
 use super::script::ScriptMetadata;
 use super::settings::{Settings, check_command_name};
 use super::sources::{Place, Sources, counted};
@@ -28,6 +28,9 @@ pub fn read(words: &Words) -> Result<Project> {
         choice: words.choice.normal(),
         // What is named with -r takes the place of what lies beside the projects.
         ignores_locks: !words.requirement_files.is_empty(),
+        is_decided: words.is_decided,
+        is_locked: words.is_decided
+            || words.requirement_files.iter().any(|file| LockFile::named(file).is_some()),
         declared: Vec::new(),
         sources: Sources::new(&words.git),
     };
@@ -69,6 +72,9 @@ struct Reader {
     never: Vec<PathBuf>,
     choice: Choice,
     ignores_locks: bool,
+    is_decided: bool,
+    /// Whether a lock is named, or all is decided: then a project's own file of requirements adds nothing.
+    is_locked: bool,
     /// What each of the directories offers.
     declared: Vec<Declared>,
     sources: Sources,
@@ -88,21 +94,22 @@ impl Reader {
             place.path.canonicalize().context(|| format!("{} cannot be read", place.path.display()))?;
         let declared = Declared::read(&root)?;
         let settings = DirectoryProject::read(&place.path, &[])?.settings;
-        let (wanted, groups) = self.choose(&declared, &settings, extras)?;
+        let (wanted, groups) = self.choice.of(&declared, &settings, extras)?;
         let directory = DirectoryProject::read(&place.path, &wanted)?;
-        let lock = self.take_lock(&root);
+        let is_locked = self.take_lock(&root) || self.is_locked;
         if directory.is_app {
             self.walk(path, &place, &directory.settings)?;
         }
         if directory.build.is_some() {
             let left = missed(&place.path, &place.untracked, &Selection::default());
             self.sources.check_untracked(path, &left)?;
+            self.sources.warn_of_pointers(path, &place)?;
         }
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
         project.requirements.extend(directory.requirements);
-        project.requirements.extend(declared.group_requirements(&groups, lock)?);
-        if !lock {
+        project.requirements.extend(declared.group_requirements(&groups, is_locked)?);
+        if !is_locked {
             project.requirement_files.extend(directory.requirement_files);
         }
         project.extras.extend(wanted);
@@ -135,7 +142,7 @@ impl Reader {
         self.set_app(tree, path)?;
         self.call(path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app"), None);
         let absolute = path.canonicalize().context(|| format!("{file} cannot be read"))?;
-        if !self.ignores_locks {
+        if !self.ignores_locks && !self.is_decided {
             let lock = LockFile::of_script(&absolute);
             self.project
                 .locks
@@ -149,60 +156,11 @@ impl Reader {
         Ok(())
     }
 
-    /// The extras and groups that are wanted of a directory: those that it offers of the ones that are asked
-    /// for, and all that its own settings and its own argument ask for.
-    fn choose(
-        &self,
-        declared: &Declared,
-        settings: &Settings,
-        extras: &[String],
-    ) -> Result<(Vec<String>, BTreeSet<String>)> {
-        let normal = |names: &[String]| -> BTreeSet<String> {
-            names.iter().map(|name| crate::lock::normal_name(name)).collect()
-        };
-        let mut wanted = normal(&settings.extras);
-        wanted.extend(normal(extras));
-        declared.check_extras(&wanted)?;
-        wanted.extend(self.choice.extras.iter().filter(|name| declared.has_extra(name)).cloned());
-        if self.choice.all_extras {
-            let all = declared.extras.clone().ok_or_else(|| {
-                Failure::new("only its build backend knows all extras of the project")
-                    .hint("name those that are wanted with --extra")
-            });
-            wanted.extend(all?);
-        }
-        let mut groups = normal(&settings.groups);
-        declared.check_groups(&groups)?;
-        groups.extend(self.choice.groups.iter().filter(|name| declared.has_group(name)).cloned());
-        Ok((wanted.into_iter().collect(), groups))
-    }
-
-    /// Fails where something is asked for on the command line that no directory offers and no lock may have.
-    fn check_choice(&self, has_named_lock: bool) -> Result<()> {
-        if has_named_lock {
-            return Ok(());
-        }
-        let nowhere = |kind: &str, option: &str, name: &str| {
-            Failure::new(format!("{option} {name}: no project is given that could have this {kind}"))
-                .hint("extras and groups are chosen of directories with a pyproject.toml, and of locks")
-        };
-        for name in &self.choice.extras {
-            if !self.declared.iter().any(|declared| declared.has_extra(name)) {
-                let declared = self.declared.first().ok_or_else(|| nowhere("extra", "--extra", name))?;
-                declared.check_extras(&[name.clone()].into())?;
-            }
-        }
-        for name in &self.choice.groups {
-            if !self.declared.iter().any(|declared| declared.has_group(name)) {
-                let declared = self.declared.first().ok_or_else(|| nowhere("group", "--group", name))?;
-                declared.check_groups(&[name.clone()].into())?;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the lock beside a directory; whether there is one.
     fn take_lock(&mut self, root: &Path) -> bool {
+        if self.is_decided {
+            return false;
+        }
         let found = LockFile::of_directory(root, self.choice.relocks);
         let Some((lock, others)) = found else { return false };
         let name = lock.path.file_name().unwrap_or_default().to_string_lossy();
@@ -250,6 +208,8 @@ impl Reader {
             Some(tracked) => walk_tracked(&place.path, &tracked.files, &selection)?,
             None => walk(&place.path, &selection)?,
         };
+        let names = tree.iter().filter_map(|(path, _)| path.below("app"));
+        self.sources.check_pointers(directory, place, names)?;
         self.project.notes.extend(notes);
         let missed = missed(&place.path, &place.untracked, &selection);
         if !missed.is_empty() {
@@ -280,6 +240,8 @@ impl Reader {
         project.python = project.python.take().or(settings.python);
         project.keep.extend(settings.keep);
         project.steps.extend(settings.build);
+        project.host_libraries.extend(settings.host_libraries);
+        project.bring_libraries.extend(settings.bring_libraries);
         for (name, value) in settings.environment {
             project.variables.entry(name).or_insert(value);
         }
@@ -292,7 +254,10 @@ impl Reader {
         }
         let named: Vec<LockFile> =
             words.requirement_files.iter().filter_map(|file| LockFile::named(file)).collect();
-        self.check_choice(!named.is_empty())?;
+        // A lock may have what no directory offers.
+        if !self.is_locked {
+            self.choice.check(&self.declared)?;
+        }
         self.sources.check_met()?;
         let mut project = self.project;
         if !named.is_empty() {
@@ -312,7 +277,10 @@ impl Reader {
             check_command_name(name)?;
             project.commands.insert(name.clone(), EntryPoint::parse(text)?);
         }
-        let nothing = project.app.is_none() && project.builds.is_empty() && project.wheels.is_empty();
+        let nothing = !self.is_decided
+            && project.app.is_none()
+            && project.builds.is_empty()
+            && project.wheels.is_empty();
         if nothing
             && project.requirements.is_empty()
             && project.requirement_files.is_empty()
@@ -331,30 +299,6 @@ impl Reader {
             project.default = Some(name_for(entry, &mut project));
         }
         Ok(project)
-    }
-}
-
-/// Makes `-e`'s entry a command, called after the project, unless a command is meant by it.
-fn name_for(entry: EntryPoint, project: &mut Project) -> String {
-    if let (Entry::Named(name), true) = (&entry.entry, entry.args.is_empty() && entry.variables.is_empty())
-        && project.commands.contains_key(name)
-    {
-        return name.clone();
-    }
-    let name =
-        if check_command_name(&project.name).is_ok() { project.name.clone() } else { "app".to_owned() };
-    project.commands.insert(name.clone(), entry);
-    name
-}
-
-/// What a project that is only an entry is called.
-fn name_of(entry: &EntryPoint) -> String {
-    match &entry.entry {
-        Entry::Function { module: name, .. } | Entry::Module(name) => {
-            name.split('.').next().unwrap_or(name).to_owned()
-        }
-        Entry::Script(name) | Entry::Named(name) => name.clone(),
-        Entry::File(path) => path.file_name().trim_end_matches(".py").to_owned(),
     }
 }
 

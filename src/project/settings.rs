@@ -18,6 +18,7 @@ pub const FILE: &str = "coil.toml";
 /// The keys that `[tool.coil]` may have.
 const KEYS: &[&str] = &[
     "artifacts",
+    "bring-libraries",
     "build",
     "commands",
     "default",
@@ -25,6 +26,7 @@ const KEYS: &[&str] = &[
     "exclude",
     "extras",
     "groups",
+    "host-libraries",
     "include",
     "keep",
     "name",
@@ -58,6 +60,10 @@ pub struct Settings {
     pub build: Vec<String>,
     /// Variables that are set for the app where the user has not set them.
     pub environment: BTreeMap<String, String>,
+    /// Libraries that the host is to provide.
+    pub host_libraries: Vec<String>,
+    /// Libraries to bring from the machine that packs.
+    pub bring_libraries: Vec<String>,
 }
 
 impl Settings {
@@ -85,6 +91,12 @@ impl Settings {
                 "build" => {
                     settings.build = texts(value).ok_or_else(|| wrong("a list of strings"))?;
                     settings.build.iter().try_for_each(|step| check_step(step, file))?;
+                }
+                "bring-libraries" => {
+                    settings.bring_libraries = texts(value).ok_or_else(|| wrong("a list of strings"))?;
+                }
+                "host-libraries" => {
+                    settings.host_libraries = texts(value).ok_or_else(|| wrong("a list of strings"))?;
                 }
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),

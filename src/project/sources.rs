@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coil_bootstrap::format::manifest::Revision;
 use tempfile::TempDir;
 
-use super::git::{CheckOut, Found, Listed, State, WorkTree};
+use super::git::{CheckOut, Found, Listed, State, WorkTree, lfs};
 use crate::error::{Context, Failure, Result};
 
 /// How many names a sentence lists before it counts the rest.
@@ -126,6 +126,28 @@ impl Sources {
         Ok(())
     }
 
+    /// Refuses files of a tree, by their names in it, in whose place there is a pointer of Git LFS.
+    pub fn check_pointers<'a>(
+        &self,
+        path: &Path,
+        place: &Place,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<()> {
+        match pointers(path, place, names)? {
+            Some(what) => Err(Failure::new(what).hint(lfs::bring(path))),
+            None => Ok(()),
+        }
+    }
+
+    /// The same where a wheel is built: only the build backend knows which files it packs.
+    pub fn warn_of_pointers(&mut self, path: &Path, place: &Place) -> Result<()> {
+        let tracked = place.tracked.iter().flat_map(|tracked| &tracked.files);
+        if let Some(what) = pointers(path, place, tracked.map(|file| file.path.as_str()))? {
+            self.warnings.push(format!("{what}; which of them are packed is up to its build backend"));
+        }
+        Ok(())
+    }
+
     /// Refuses a wish for a commit where nothing came from one.
     pub fn check_met(&self) -> Result<()> {
         match &self.wanted.revision {
@@ -214,6 +236,18 @@ impl Sources {
             self.warnings.push(format!("{path}: left out, as a sparse check-out has not got them: {names}"));
         }
     }
+}
+
+/// That there are pointers of Git LFS among these files of a work tree, in words.
+fn pointers<'a>(path: &Path, place: &Place, names: impl Iterator<Item = &'a str>) -> Result<Option<String>> {
+    if place.tracked.is_none() {
+        return Ok(None);
+    }
+    let found = lfs::pointers(&place.path, names)?;
+    let here =
+        if found.len() == 1 { "only a pointer to it is here" } else { "only pointers to them are here" };
+    let words = || format!("{}: Git LFS keeps {}, and {here}", path.display(), counted(&found));
+    Ok((!found.is_empty()).then(words))
 }
 
 /// How many there are, and the first of them: `5 files (a, b, c, ...)`.

@@ -7,7 +7,9 @@
 mod progress;
 mod style;
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::progress::Screen;
 pub use self::progress::Task;
@@ -76,6 +78,27 @@ impl Report {
         }
     }
 
+    /// Does `work`. Where that takes longer than `patience`, says `why` at once, even if lines are held back.
+    pub fn patiently<T>(
+        &self,
+        patience: Duration,
+        why: impl FnOnce() -> String + Send,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let (working, done) = channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let is_late = done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+                if is_late && self.loudness >= Loudness::Normal {
+                    self.screen.say(&line(Tone::Note, &why()));
+                }
+            });
+            let result = work();
+            drop(working);
+            result
+        })
+    }
+
     /// Something few users want to know.
     pub fn detail(&self, what: &str) {
         if self.loudness == Loudness::Verbose {
@@ -130,6 +153,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Sender;
+
     use super::*;
 
     fn lines(report: &Report) -> Vec<String> {
@@ -165,5 +190,18 @@ mod tests {
         report.release(first);
         report.release(second);
         assert_eq!(lines(&report), ["one", "two"]);
+    }
+
+    #[test]
+    fn only_what_takes_long_is_explained() {
+        let report = Report::new(Loudness::Normal).held();
+        let (explained, asked) = channel();
+        let quick = explained.clone();
+        let why =
+            move |channel: Sender<()>| move || channel.send(()).map(|()| "it takes long".into()).unwrap();
+        assert_eq!(report.patiently(Duration::from_secs(600), why(quick), || 1), 1);
+        assert!(asked.try_recv().is_err());
+        let long = || asked.recv_timeout(Duration::from_secs(60)).is_ok();
+        assert!(report.patiently(Duration::from_millis(1), why(explained), long));
     }
 }

@@ -4,12 +4,15 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::style::is_coloured;
 
 /// How often a line moves, so that one sees that work goes on.
 const TICK: Duration = Duration::from_millis(100);
+
+/// After how many seconds a line without a count says how long it has been there.
+const LONG: u64 = 5;
 
 /// How often the lines are drawn at most, in a second.
 const DRAWN: u8 = 12;
@@ -115,8 +118,15 @@ impl Drop for Task {
 
 fn style(counted: bool) -> ProgressStyle {
     let (on, bold, off) = if is_coloured() { ("\x1b[36m", "\x1b[1m", "\x1b[0m") } else { Default::default() };
-    let count = if counted { " [{bar:24}] {pos}/{len}" } else { "" };
+    let count = if counted { " [{bar:24}] {pos}/{len}" } else { "{waited}" };
     let template = format!("{on}{{spinner}}{off} {bold}{{msg}}{off}{count} {{prefix}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-    style.progress_chars("=> ")
+    let waited = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let seconds = state.elapsed().as_secs();
+        if seconds >= LONG {
+            // What is written is drawn, or nothing is.
+            let _ = write!(text, " {seconds} s");
+        }
+    };
+    style.with_key("waited", waited).progress_chars("=> ")
 }

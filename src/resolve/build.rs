@@ -23,6 +23,7 @@ use crate::lock::normal_name;
 use crate::project::Build;
 use crate::project::pyproject::{BuildSystem, PyProject};
 use crate::project::sources::source_date;
+use crate::report::Report;
 
 /// A wheel that was built of a source tree, and what its metadata says.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub struct Workshop<'a> {
     pub scratch: &'a Path,
     /// Whether build environments are made anew.
     pub refresh: bool,
+    /// Who is told what is being done.
+    pub report: &'a Report,
 }
 
 /// The answer of `build_wheel.py`.

@@ -88,7 +88,7 @@ const ADVICE: [(&[&[&str]], &str); 14] = [
     ),
     (
         &[&["401", "403 ", "unauthorized", "forbidden"], &["http", "index"]],
-        "check the user name and password of the index (--index-url, ~/.netrc)",
+        "check the user name and password of the index (--index-url, ~/.netrc, UV_INDEX_NAME_USERNAME and _PASSWORD)",
     ),
     (
         &[&["server error", "500 error", "status code 5", "(500", "(502", "(503", "(504"]],

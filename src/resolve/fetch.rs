@@ -17,10 +17,12 @@ use super::build::{Workshop, build_wheel};
 use super::key::interpreter_essence;
 use super::pin::{FetchedWheel, Pin, Source};
 use super::shelf::Shelf;
-use super::tool::{Tools, run};
+use super::tool::{Tools, run_and_hear};
+use super::watch::Watch;
 use crate::error::{Context, Failure, Result};
 use crate::lock::{normal_name, url};
 use crate::project::Build;
+use crate::report::Task;
 
 /// How many pips fetch at once.
 const SIDE_BY_SIDE: usize = 4;
@@ -42,7 +44,8 @@ pub fn wheels(
     let directory = work.scratch.join("wheels");
     std::fs::create_dir_all(&directory).context(|| format!("{} cannot be made", directory.display()))?;
     let tools = Tools::find(work.interpreter, &work.request.options)?;
-    fetch_all(work, &tools, &lines, &directory)?;
+    let task = workshop.report.counted("fetching wheels", lines.len());
+    fetch_all(work, (&tools, &task), &lines, &directory)?;
     let fetched = fetched_wheels(&directory)?;
     let take = |(pin, wheel): (&Pin, Option<FetchedWheel>)| match wheel {
         Some(wheel) => Ok(wheel),
@@ -81,6 +84,7 @@ fn at_hand(work: &Work, pin: &Pin, workshop: &Workshop, shelf: &dyn Shelf) -> Re
         }
         Source::Directory(directory) => {
             let build = Build { directory: directory.clone(), extras: Vec::new(), date: None };
+            let _task = workshop.report.task(&format!("building {}", directory.display()));
             return shelf.keep(&build_wheel(&build, workshop)?.wheel, None).map(Some);
         }
         Source::File { address, sha256: Some(sha256), .. } => {
@@ -168,7 +172,7 @@ fn with_login(work: &Work, address: &str) -> String {
 }
 
 /// Fetches all lines, in several batches side by side; the first failure counts.
-fn fetch_all(work: &Work, tools: &Tools, lines: &[Line], directory: &Path) -> Result<()> {
+fn fetch_all(work: &Work, tools: (&Tools, &Task), lines: &[Line], directory: &Path) -> Result<()> {
     let mut batches: Vec<(bool, Vec<&str>)> = Vec::new();
     // "--require-hashes": "all requirements must have one", so what has none goes by itself.
     for hashed in [true, false] {
@@ -195,7 +199,7 @@ fn fetch_all(work: &Work, tools: &Tools, lines: &[Line], directory: &Path) -> Re
 
 fn fetch(
     work: &Work,
-    tools: &Tools,
+    (tools, task): (&Tools, &Task),
     lines: &[&str],
     hashed: bool,
     (number, directory): (usize, &Path),
@@ -204,7 +208,7 @@ fn fetch(
     std::fs::write(&list, lines.join("\n") + "\n")
         .context(|| format!("{} cannot be written", list.display()))?;
     let mut command = tools.pip(work.interpreter)?;
-    command.args(["wheel", "--quiet", "--no-deps", "--wheel-dir"]).arg(directory);
+    command.args(["wheel", "--progress-bar", "off", "--no-deps", "--wheel-dir"]).arg(directory);
     if hashed {
         command.arg("--require-hashes");
     } else {
@@ -216,7 +220,9 @@ fn fetch(
     }
     let (words, variables) = work.indexes.for_pip();
     command.args(words).envs(variables).arg("-r").arg(&list);
-    run(command, "the wheels cannot be fetched")?;
+    let mut watch = Watch::new(task);
+    run_and_hear(command, "the wheels cannot be fetched", &mut |line| watch.hear(line))?;
+    watch.end();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::interpreter::Interpreter;
 use crate::lock::choose::{Wanted, check_names, choose};
 use crate::lock::{Artifact, Lock, Package, normal_name, url};
 use crate::project::lock_file::LockFile;
+use crate::wheel::{Target, WheelName};
 
 /// What the request's locks say, all together.
 pub fn pins(work: &Work) -> Result<Vec<Pin>> {
@@ -67,6 +68,9 @@ fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
+/// How many wheels that do not fit are named.
+const SHOWN: usize = 3;
+
 /// "MUST be mutually exclusive": one of vcs, directory, archive; else a wheel that fits, else the sdist.
 fn source_of(package: &Package, work: &Work, lock: &str) -> Result<Source> {
     let name = &package.name;
@@ -102,8 +106,30 @@ fn source_of(package: &Package, work: &Work, lock: &str) -> Result<Source> {
             "{lock} has no file of {title} that fits CPython {} on {}",
             work.interpreter.full_version, work.interpreter.machine
         ))
+        .because(objections(package, work.interpreter)?)
         .hint("name another interpreter with --python, or lock for this one")),
     }
+}
+
+/// Why none of the wheels fits.
+fn objections(package: &Package, interpreter: &Interpreter) -> Result<String> {
+    let target = Target::of(interpreter)?;
+    let reason = |wheel: &Artifact| {
+        let name = WheelName::parse(&wheel.file_name()?).ok()?;
+        Some(format!("{name} {}", target.objection(&name.tags)?))
+    };
+    let mut reasons: Vec<String> = package.wheels.iter().filter_map(reason).collect();
+    // What comes closest is told first.
+    reasons.sort_by_key(|reason| !reason.contains(" needs glibc "));
+    if reasons.is_empty() {
+        reasons.push("the lock lists none".to_owned());
+    }
+    if reasons.len() > SHOWN {
+        let more = format!("and {} wheels more, for others", reasons.len() - SHOWN);
+        reasons.truncate(SHOWN);
+        reasons.push(more);
+    }
+    Ok(reasons.join("\n"))
 }
 
 /// The wheel that the interpreter likes best, of those that are allowed.

@@ -25,6 +25,7 @@ mod stand_in;
 pub(crate) mod tags;
 mod tool;
 mod uv;
+pub mod watch;
 mod written;
 
 use std::collections::BTreeSet;
@@ -213,7 +214,12 @@ impl Request {
 
     /// What was built of it, and where distributions come from: all that matters once the pins are known.
     pub fn only_built(&self) -> Request {
-        Request { built: self.built.clone(), options: self.options.clone(), ..Request::default() }
+        Request {
+            built: self.built.clone(),
+            uv_projects: self.uv_projects.clone(),
+            options: self.options.clone(),
+            ..Request::default()
+        }
     }
 
     /// Whether everything is decided by locks, and nothing is left to resolve.

@@ -93,6 +93,14 @@ impl Indexes {
         (words, variables)
     }
 
+    /// The places that the tools' own variables and pip's files name, where coil's options do not say it all.
+    pub fn stated(&self) -> Vec<String> {
+        if self.options.no_index || self.options.index_url.is_some() {
+            return Vec::new();
+        }
+        self.of_uv.all().chain(self.of_pip.all()).cloned().collect()
+    }
+
     /// Credentials by host, from everywhere they may be written, `more` addresses included.
     pub fn logins<'a>(&'a self, more: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
         let options = &self.options;

@@ -1,6 +1,7 @@
 //! uv and pip as programs: finding them and starting them.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -111,6 +112,38 @@ pub fn run(mut command: Command, what: &str) -> Result<Output> {
         return Ok(output);
     }
     Err(failure(what, &String::from_utf8_lossy(&output.stderr), &String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The same, and every line on its standard output is `heard` as it comes.
+pub fn run_and_hear(mut command: Command, what: &str, heard: &mut dyn FnMut(&str)) -> Result<Output> {
+    let program = Path::new(command.get_program()).display().to_string();
+    let cannot = |error| Failure::new(format!("{what}: {program} cannot be started")).because(error);
+    let lost = |error| Failure::new(format!("{what}: {program} cannot be heard")).because(error);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(cannot)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (said, errors) = std::thread::scope(|scope| {
+        let errors = scope.spawn(|| {
+            let mut errors = Vec::new();
+            stderr.map_or(Ok(0), |mut stderr| stderr.read_to_end(&mut errors)).map(|_| errors)
+        });
+        let mut said = Vec::new();
+        let mut lines = stdout.map(BufReader::new);
+        while let Some(lines) = &mut lines {
+            let begin = said.len();
+            if lines.read_until(b'\n', &mut said).map_err(lost)? == 0 {
+                break;
+            }
+            heard(&String::from_utf8_lossy(&said[begin..]));
+        }
+        let errors = errors.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(lost)?;
+        Ok::<_, Failure>((said, errors))
+    })?;
+    let status = child.wait().map_err(lost)?;
+    if status.success() {
+        return Ok(Output { status, stdout: said, stderr: errors });
+    }
+    Err(failure(what, &String::from_utf8_lossy(&errors), &String::from_utf8_lossy(&said)))
 }
 
 /// uv where it works: `$UV` (set by `uv run`), else the one on PATH. A shim of pyenv may be there without a

@@ -27,7 +27,8 @@ impl Harvester<'_> {
                 self.machines.push(("certificates".into(), source));
             }
             None => self.notes.push(
-                "certificates are not carried: this machine has no ca-certificates; hosts without have none".into(),
+                "certificates are not carried: this machine has no ca-certificates; hosts without have none"
+                    .into(),
             ),
         }
         match time_zones::source() {
@@ -78,8 +79,10 @@ impl Harvester<'_> {
         }
         let found = self.libraries.found();
         let scripts = tcl::scripts(&found, &self.interpreter.base_prefix).map_err(|missing| {
-            Failure::new(format!("tkinter cannot be kept: {missing}, a script of Tcl, is not on this machine"))
-                .hint("install the packages of Tcl and Tk (Debian: libtcl8.6, libtk8.6), or leave tkinter out")
+            Failure::new(format!(
+                "tkinter cannot be kept: {missing}, a script of Tcl, is not on this machine"
+            ))
+            .hint("install the packages of Tcl and Tk (Debian: libtcl8.6, libtk8.6), or leave tkinter out")
         })?;
         for directory in scripts {
             self.add_directory(&directory.path, &format!("python/lib/{}", directory.name))?;

@@ -23,7 +23,7 @@ pub const COMPILER_OPTIONAL: &str = "libatomic.so.1";
 
 /// Carried where they exist. Since 2.34 the threads, `dlopen` and others are in libc itself and their
 /// libraries are empty, but older wheels still name them; name services (`libnss_*`) are opened by name.
-pub const OPTIONAL: [&str; 9] = [
+pub const OPTIONAL: [&str; 10] = [
     "libpthread.so.0",
     "libdl.so.2",
     "librt.so.1",
@@ -33,11 +33,13 @@ pub const OPTIONAL: [&str; 9] = [
     "libnss_files.so.2",
     "libnss_dns.so.2",
     "libnss_compat.so.2",
+    // Wheels with codecs name it (PyAV, soundfile).
+    "libmvec.so.1",
 ];
 
 /// Other libraries of glibc: carried only where something needs them.
-const ON_DEMAND: [&str; 5] =
-    ["libmvec.so.1", "libnsl.so.1", "libBrokenLocale.so.1", "libthread_db.so.1", "libnss_hesiod.so.2"];
+const ON_DEMAND: [&str; 4] =
+    ["libnsl.so.1", "libBrokenLocale.so.1", "libthread_db.so.1", "libnss_hesiod.so.2"];
 
 /// What no process starts without.
 pub fn required(machine: &Machine) -> [&'static str; 3] {

@@ -15,8 +15,9 @@
 
 mod amend;
 mod beside;
+pub mod brought;
 mod certificates;
-mod glibc;
+pub(crate) mod glibc;
 mod keep;
 mod libraries;
 mod origin;
@@ -180,7 +181,8 @@ impl Harvester<'_> {
         let path = self.stdlib_path(part)?;
         let module = path.file_name().split('.').next().unwrap_or_default().to_owned();
         if module == "_tkinter" && !self.kept.has(Keep::Tkinter) {
-            self.left_out.push("tkinter is left out, with Tcl and Tk: `--keep tkinter` brings them along".into());
+            self.left_out
+                .push("tkinter is left out, with Tcl and Tk: `--keep tkinter` brings them along".into());
             return Ok(());
         }
         let view = match View::read(&bytes) {
@@ -197,7 +199,9 @@ impl Harvester<'_> {
         if let Err(missing) = self.libraries.add(&Scope::below(scope, &part.path, &view), &view.needed) {
             let message = format!("{module} is left out: it needs {missing}");
             if module == "_tkinter" {
-                return Err(Failure::new(message).hint("install Tcl and Tk, or leave tkinter out of what is kept"));
+                return Err(
+                    Failure::new(message).hint("install Tcl and Tk, or leave tkinter out of what is kept")
+                );
             }
             self.notes.push(message);
             return Ok(());

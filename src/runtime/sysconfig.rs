@@ -18,7 +18,8 @@ const ADDITION: &str = include_str!("../../runtime-templates/amend_sysconfigdata
 pub fn records_paths(name: &str) -> bool {
     let records = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
     let top = records("_sysconfigdata_", ".py") || records("_sysconfig_vars_", ".json");
-    top || name == "build-details.json" || name.starts_with("config-") && !records("", ".a") && !records("", ".o")
+    top || name == "build-details.json"
+        || name.starts_with("config-") && !records("", ".a") && !records("", ".o")
 }
 
 /// What is added to this file: where it is Python, the variables that name a place get their place in the runtime.
@@ -80,7 +81,8 @@ fn recorded(text: &[u8], names: &[&str]) -> Option<PathBuf> {
 
 fn recorded_in(text: &[u8], name: &str) -> Option<PathBuf> {
     let text = std::str::from_utf8(text).ok()?;
-    let lines = [format!("'{name}': '"), format!("\"{name}\": \""), format!("\n{name}=\t"), format!("\n{name}= ")];
+    let lines =
+        [format!("'{name}': '"), format!("\"{name}\": \""), format!("\n{name}=\t"), format!("\n{name}= ")];
     let rest = lines.iter().find_map(|key| text.split_once(key.as_str()))?.1;
     let path = rest.split(['\'', '"', '\n']).next()?.trim();
     path.starts_with('/').then(|| PathBuf::from(path))

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories of systems that hold those of the scripts (`tcl8.6`, `tk8.6`).
-const SYSTEM: [&str; 5] =
-    ["/usr/share/tcltk", "/usr/share", "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+const SYSTEM: [&str; 5] = ["/usr/share/tcltk", "/usr/share", "/usr/lib64", "/usr/lib", "/usr/local/lib"];
 
 /// A directory of scripts.
 pub struct Scripts {

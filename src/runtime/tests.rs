@@ -179,7 +179,8 @@ fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
 fn what_is_kept_is_there_and_works_in_an_empty_root() {
     for executable in interpreters() {
         let interpreter = Interpreter::probe(&executable).unwrap();
-        let mut all = "ensurepip headers idle pycache static tests tkinter turtledemo".split(' ').collect::<Vec<_>>();
+        let mut all =
+            "ensurepip headers idle pycache static tests tkinter turtledemo".split(' ').collect::<Vec<_>>();
         // What this interpreter does not have is refused, by name.
         while let Err(failure) = harvest(&interpreter, Kept::parse(&all).unwrap()).map(drop) {
             eprintln!("  {failure}");
@@ -245,7 +246,8 @@ fn nothing_of_a_harvest_looks_for_libraries_outside() {
 #[test]
 fn two_harvests_of_one_interpreter_are_equal() {
     let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
-    let (one, two) = (harvest(&interpreter, Kept::default()).unwrap(), harvest(&interpreter, Kept::default()).unwrap());
+    let (one, two) =
+        (harvest(&interpreter, Kept::default()).unwrap(), harvest(&interpreter, Kept::default()).unwrap());
     assert_eq!((&one.python, &one.notes), (&two.python, &two.notes));
     assert_eq!(one.tree.len(), two.tree.len());
     for ((path, first), (other, second)) in one.tree.iter().zip(two.tree.iter()) {
@@ -308,7 +310,9 @@ fn links_out_of_the_standard_library_are_followed_and_links_in_circles_are_not()
 fn what_cannot_be_harvested_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let mut interpreter = with_stdlib(directory.path());
-    let refusal = |interpreter: &Interpreter| harvest(interpreter, Kept::default()).map(|_| ()).unwrap_err().to_string();
+    let refusal = |interpreter: &Interpreter| {
+        harvest(interpreter, Kept::default()).map(|_| ()).unwrap_err().to_string()
+    };
     fs::remove_file(interpreter.stdlib.join("os.py")).unwrap();
     assert!(refusal(&interpreter).starts_with("there is no standard library at "));
     interpreter.base_executable = directory.path().join("python3");

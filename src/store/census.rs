@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coil_bootstrap::cache;
+use coil_bootstrap::workspace;
 
 use super::lock_file;
 use crate::error::{Context, Result};
@@ -145,7 +145,7 @@ impl Census {
             wait();
             lock.lock().context(|| format!("cannot lock {}", root.display()))?;
         }
-        cache::sweep(&root.join("tmp"));
+        workspace::sweep(&root.join("tmp"), None);
         let (old, _): (Vec<_>, Vec<_>) = Census::of(cache)
             .entries
             .into_iter()

@@ -14,6 +14,7 @@ mod inflate;
 pub mod layout;
 pub mod metadata;
 pub mod name;
+pub mod namespace;
 pub mod programs;
 pub mod reaching;
 pub mod record;

@@ -42,7 +42,7 @@ pub(super) fn from_origin(entry: &str, path: &TreePath) -> Option<Option<TreePat
 }
 
 /// Calls `look` with the content of a file; nothing for a link.
-pub(super) fn with_bytes<T: Default>(content: &Content, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+pub(crate) fn with_bytes<T: Default>(content: &Content, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
     let path = match content {
         Content::Bytes(bytes) => return Ok(look(bytes)),
         Content::Symlink(_) => return Ok(T::default()),

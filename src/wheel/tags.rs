@@ -63,14 +63,26 @@ impl Target {
         }
         let accepted = self.to_string();
         let fitting = |platform: &String| self.accepts_platform(platform);
+        let needed = tags.platforms.iter().filter_map(|platform| self.newer_glibc(platform)).min();
         let reason = if tags.platforms.iter().any(fitting) {
-            "is for another Python or another ABI"
+            "is for another Python or another ABI".to_owned()
+        } else if let Some((major, minor)) = needed {
+            format!(
+                "needs glibc {major}.{minor}, and the runtime has glibc {}.{}",
+                self.glibc.0, self.glibc.1
+            )
         } else if tags.platforms.iter().all(|platform| platform.starts_with("musllinux")) {
-            "is for musl, not for glibc"
+            "is for musl, not for glibc".to_owned()
         } else {
-            "is for another platform"
+            "is for another platform".to_owned()
         };
         Some(format!("{reason}: it is for {tags}, the runtime accepts {accepted}"))
+    }
+
+    /// The glibc that the platform tag asks for, where that alone is in the way.
+    fn newer_glibc(&self, platform: &str) -> Option<(u16, u16)> {
+        let (glibc, machine) = glibc_of(platform)?;
+        (machine == self.machine && glibc > self.glibc).then_some(glibc)
     }
 
     fn accepts_python(&self, python: &str, abi: &str) -> bool {
@@ -102,28 +114,27 @@ impl Target {
     }
 
     fn accepts_platform(&self, platform: &str) -> bool {
-        let machine = self.machine.as_str();
-        let old = matches!(machine, "x86_64" | "i686");
-        let of = |rest: &str| rest == machine;
-        if let Some(rest) = platform.strip_prefix("manylinux_") {
-            let mut parts = rest.splitn(3, '_');
-            let mut number = || parts.next()?.parse::<u16>().ok();
-            let glibc = number().zip(number());
-            return glibc.is_some_and(|glibc| glibc.0 == self.glibc.0 && glibc <= self.glibc)
-                && parts.next().is_some_and(of);
+        if let Some((glibc, machine)) = glibc_of(platform) {
+            return machine == self.machine && glibc.0 == self.glibc.0 && glibc <= self.glibc;
         }
-        let legacy = [
-            ("manylinux1_", (2, 5), old),
-            ("manylinux2010_", (2, 12), old),
-            ("manylinux2014_", (2, 17), true),
-        ];
-        for (prefix, glibc, exists) in legacy {
-            if let Some(rest) = platform.strip_prefix(prefix) {
-                return exists && of(rest) && glibc <= self.glibc;
-            }
-        }
-        platform == "any" || platform.strip_prefix("linux_").is_some_and(of)
+        platform == "any" || platform.strip_prefix("linux_").is_some_and(|machine| machine == self.machine)
     }
+}
+
+/// The glibc and the machine that a manylinux tag names; `None` for any other tag.
+fn glibc_of(platform: &str) -> Option<((u16, u16), &str)> {
+    if let Some(rest) = platform.strip_prefix("manylinux_") {
+        let mut parts = rest.splitn(3, '_');
+        let mut number = || parts.next()?.parse::<u16>().ok();
+        let glibc = number().zip(number())?;
+        return Some((glibc, parts.next()?));
+    }
+    // The first two exist for Intel's machines alone.
+    let old = |machine: &&str| matches!(*machine, "x86_64" | "i686");
+    let of = |prefix: &str| platform.strip_prefix(prefix);
+    None.or_else(|| of("manylinux1_").filter(old).map(|machine| ((2, 5), machine)))
+        .or_else(|| of("manylinux2010_").filter(old).map(|machine| ((2, 12), machine)))
+        .or_else(|| of("manylinux2014_").map(|machine| ((2, 17), machine)))
 }
 
 impl fmt::Display for Target {
@@ -273,5 +284,21 @@ mod tests {
             "is for musl, not for glibc: it is for cp312-cp312-musllinux_1_2_x86_64, the runtime accepts cp312, \
              abi3 from cp32 to cp312 and py3 on any, linux_x86_64 and manylinux up to 2_28_x86_64"
         );
+    }
+
+    #[test]
+    fn a_wheel_for_a_newer_glibc_is_told_by_the_oldest_it_asks_for() {
+        let target = target("cp312", (3, 12));
+        let begins = |tags: &str, words: &str| {
+            let parts: Vec<&str> = tags.split('-').collect();
+            let tags = Tags::parse(parts[0], parts[1], parts[2]).unwrap();
+            let objection = target.objection(&tags).unwrap();
+            assert!(objection.starts_with(&format!("{words}: it is for {tags}, ")), "{objection}");
+        };
+        let newer = "needs glibc 2.34, and the runtime has glibc 2.28";
+        begins("cp312-cp312-manylinux_2_34_x86_64", newer);
+        begins("cp312-cp312-manylinux_2_39_x86_64.manylinux_2_34_x86_64.musllinux_1_2_x86_64", newer);
+        begins("cp312-cp312-manylinux_2_39_aarch64", "is for another platform");
+        begins("cp311-cp311-manylinux_2_17_x86_64", "is for another Python or another ABI");
     }
 }

@@ -16,6 +16,7 @@ pub mod mounts;
 mod packed;
 mod probe;
 mod ran;
+mod runtime;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -29,6 +30,7 @@ pub use index::{Behaviour, Index};
 pub use packed::{Packed, Start};
 pub use probe::probe;
 pub use ran::Ran;
+pub use runtime::{QUICK, cache_with_runtime, runtime_file};
 
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {

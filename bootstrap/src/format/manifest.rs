@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Damage;
+use super::checksum::Checksum;
 use super::digest::Digest;
 use super::path::TreePath;
 use super::recipe::Recipe;
@@ -163,6 +164,8 @@ pub struct Layer {
     pub media_type: String,
     /// The SHA-256 of the blob.
     pub digest: Digest,
+    /// The BLAKE3 of the blob.
+    pub checksum: Checksum,
     /// The length of the blob in bytes.
     pub size: u64,
     /// The SHA-256 of the uncompressed tar archive.
@@ -195,6 +198,8 @@ pub struct Program {
 pub enum LayerKind {
     /// `python/...`: the interpreter, its standard library and the shared libraries they need.
     Runtime,
+    /// `python/lib/...`: shared libraries that wheels need of a host, found like those of the runtime.
+    Libraries,
     /// `venv/...`: what one installed wheel puts under a prefix.
     Wheel,
     /// `app/...`: source trees that are not wheels, and the scripts that start the app.
@@ -272,16 +277,23 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The name of the directory that a layer of this manifest is unpacked into: its digest. One with programs
-    /// is unpacked for the runtime that they are settled for, whose digest is in its name as well.
+    /// The name of the directory that a layer of this manifest is unpacked into: its checksum. One with programs
+    /// is unpacked for the runtime that they are settled for, whose checksum is in its name as well; and so is that of
+    /// the libraries, for whoever searches them.
     pub fn directory_of(&self, layer: &Layer) -> String {
-        let name = layer.digest.hex();
-        match self.layers.first() {
-            Some(runtime) if !layer.programs.is_empty() => {
-                format!("{name}-{}", &runtime.digest.hex()[..RUNTIME_DIGITS])
-            }
-            _ => name,
+        let mut name = layer.checksum.hex();
+        let digits = |layer: &Layer| format!("-{}", &layer.checksum.hex()[..RUNTIME_DIGITS]);
+        let settled = layer.kind == LayerKind::Runtime || !layer.programs.is_empty();
+        if !layer.programs.is_empty() {
+            name.extend(self.layers.first().map(digits));
         }
+        name.extend(self.libraries().filter(|_| settled).map(digits));
+        name
+    }
+
+    /// The layer of libraries that are found like those of the runtime, where there is one.
+    pub fn libraries(&self) -> Option<&Layer> {
+        self.layers.get(1).filter(|layer| layer.kind == LayerKind::Libraries)
     }
 
     /// The total length of all layers when unpacked, in bytes.
@@ -346,6 +358,9 @@ impl Manifest {
             if (index == 0) != (layer.kind == LayerKind::Runtime) {
                 return Err("the first layer, and no other, is the runtime".into());
             }
+            if index != 1 && layer.kind == LayerKind::Libraries {
+                return Err(format!("the layer {name:?} of libraries does not follow the runtime"));
+            }
             if layer.media_type != LAYER_MEDIA_TYPE {
                 return Err(format!("the layer {name:?} has the media type {:?}", layer.media_type));
             }
@@ -390,7 +405,7 @@ impl Manifest {
         for (path, source) in plan.links.iter().chain(&plan.scripts) {
             let layer = self.layers.get(source.layer);
             let layer = layer.ok_or_else(|| format!("{path} is in a layer that does not exist"))?;
-            if layer.kind == LayerKind::Runtime {
+            if matches!(layer.kind, LayerKind::Runtime | LayerKind::Libraries) {
                 return Err(format!("{path} is linked into the runtime"));
             }
             if RESERVED.iter().any(|taken| **path == **taken || path.below(taken).is_some()) {
@@ -436,6 +451,7 @@ pub(crate) mod tests {
             version: None,
             media_type: LAYER_MEDIA_TYPE.into(),
             digest: Digest::of(b"blob"),
+            checksum: Checksum::of(b"blob"),
             size: 100,
             diff_id: Digest::of(b"tar"),
             unpacked_size: 1000,
@@ -521,16 +537,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn who_searches_libraries_is_unpacked_for_them() {
+        let mut with = manifest();
+        let plain = with.directory_of(&with.layers[0]);
+        with.layers[1].kind = LayerKind::Libraries;
+        with.environment = Environment::default();
+        with.commands.clear();
+        with.default = None;
+        assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
+        let digits = &with.layers[1].checksum.hex()[..16];
+        assert_eq!(with.directory_of(&with.layers[0]), format!("{plain}-{digits}"));
+        assert_eq!(with.directory_of(&with.layers[1]), with.layers[1].checksum.hex());
+        with.layers.insert(1, Layer { kind: LayerKind::App, size: 10, ..layer(LayerKind::App, 4096) });
+        with.layers[2].offset = 8192;
+        assert!(Manifest::parse(&with.encode(), 80_000).is_err(), "libraries do not come later");
+        refused(|bad| bad.layers[1].kind = LayerKind::Libraries);
+    }
+
+    #[test]
     fn a_layer_with_programs_is_unpacked_for_its_runtime() {
         let program = |slot| Program { loader_slot: slot, search_path_slot: slot, search_path: Vec::new() };
         let slot = Slot { offset: 64, size: 4096 };
         let mut with = manifest();
         let plain = with.directory_of(&with.layers[1]);
-        assert_eq!(plain, with.layers[1].digest.hex());
+        assert_eq!(plain, with.layers[1].checksum.hex());
         with.layers[1].programs.insert(path("venv/bin/ruff"), program(slot));
         assert_eq!(Manifest::parse(&with.encode(), 8192), Ok(with.clone()));
         let directory = with.directory_of(&with.layers[1]);
-        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].digest.hex()[..16]));
+        assert_eq!(directory, format!("{plain}-{}", &with.layers[0].checksum.hex()[..16]));
         refused(|bad| drop(bad.layers[0].programs.insert(path("python/x"), program(slot))));
         let slot = Slot { offset: u64::MAX, size: 2 };
         refused(|bad| drop(bad.layers[1].programs.insert(path("venv/bin/x"), program(slot))));

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+pub mod checksum;
 pub mod digest;
 pub mod frames;
 pub mod manifest;

@@ -4,7 +4,7 @@
 //! that decided the bundle's bytes but the sources themselves. It never holds a path of the machine it was
 //! made on: the same project in another directory has the same recipe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +27,27 @@ pub struct Recipe {
     /// What was named to be packed, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
+    /// The extras that were wanted of whatever has them, in normal form, sorted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub extras: BTreeSet<String>,
+    /// Whether all extras were wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub all_extras: bool,
+    /// The dependency groups that were wanted, in normal form, sorted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
     /// The entry that was named as the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
     /// The commands that were named, beside those of the project.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commands: BTreeMap<String, String>,
+    /// The libraries that were named as the host's to provide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_libraries: Vec<String>,
+    /// The libraries that were named to be brought from the machine that packed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bring_libraries: Vec<String>,
 }
 
 /// One thing that was named to be packed.
@@ -64,6 +79,8 @@ pub enum InputKind {
     Requirements,
     /// A source tree beside the requirements.
     App,
+    /// A virtualenv whose distributions were packed as they were installed; there is no lock then.
+    Virtualenv,
 }
 
 impl InputKind {
@@ -83,7 +100,7 @@ impl Recipe {
             return Err(format!("{name:?}, in its recipe, cannot be the name of a command"));
         }
         for Input { kind, name, extras } in &self.inputs {
-            let directory = matches!(kind, InputKind::Directory | InputKind::App);
+            let directory = matches!(kind, InputKind::Directory | InputKind::App | InputKind::Virtualenv);
             let file = !name.contains('/') && name != ".." && (name == ".") == directory;
             if name.is_empty() || kind.is_path() && !file {
                 return Err(format!("its recipe has an input called {name:?}"));
@@ -92,14 +109,22 @@ impl Recipe {
                 return Err("its recipe has an extra without a name".into());
             }
         }
-        let own = [&self.coil, &self.compressor].into_iter().chain(&self.keep).chain(&self.entry);
-        let own = own.chain(self.commands.values());
+        if self.extras.iter().chain(&self.groups).any(String::is_empty) {
+            return Err("its recipe has an extra or a group without a name".into());
+        }
+        let own = [&self.coil, &self.compressor].into_iter().chain(&self.entry).chain(self.commands.values());
+        let own = own.chain(&self.keep).chain(&self.host_libraries).chain(&self.bring_libraries);
+        let own = own.chain(&self.extras).chain(&self.groups);
         let inputs = self.inputs.iter().flat_map(|input| input.extras.iter().chain([&input.name]));
         if own.chain(inputs).any(|text| text.contains(['\0', '\n'])) {
             return Err("its recipe holds a NUL byte or a line break".into());
         }
         Ok(())
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]
@@ -117,9 +142,15 @@ mod tests {
                 input(InputKind::Directory, "."),
                 input(InputKind::Requirement, "x @ https://host/a/x.zip"),
                 input(InputKind::Wheel, "x-1-py3-none-any.whl"),
+                input(InputKind::Virtualenv, "."),
             ],
+            extras: ["postgres".into()].into(),
+            all_extras: true,
+            groups: ["docs".into()].into(),
             entry: Some("main.py".into()),
             commands: [("web".into(), "-m site".into())].into(),
+            host_libraries: vec!["libGL.so.1".into()],
+            bring_libraries: vec!["libpq.so.*".into()],
         }
     }
 
@@ -146,7 +177,11 @@ mod tests {
         refused(&|bad| bad.inputs[2].name = "../x.whl".into());
         refused(&|bad| bad.inputs[2].name = ".".into());
         refused(&|bad| bad.inputs[2].extras = vec![String::new()]);
+        refused(&|bad| bad.inputs[3].name = "/home/me/.venv".into());
+        refused(&|bad| _ = bad.extras.insert(String::new()));
+        refused(&|bad| _ = bad.groups.insert("a\nb".into()));
         refused(&|bad| bad.entry = Some("a\0b".into()));
         refused(&|bad| drop(bad.commands.insert("a/b".into(), "x".into())));
+        refused(&|bad| bad.host_libraries[0] = "a\nb".into());
     }
 }

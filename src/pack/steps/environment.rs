@@ -29,7 +29,7 @@ pub const APP: &str = "COIL_APP";
 pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
     let Packing { store, report, .. } = packing;
     let manifest = manifest(packing, installed)?;
-    let candidate = Candidate { root: store.runtimes(), needs: None };
+    let candidate = Candidate::at(store.runtimes());
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
     if is_usable(&directory, &made_for(&manifest, Order::None)) {
@@ -41,7 +41,7 @@ pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
     let path = scratch.path().join("steps");
     let blobs: Vec<BlobPlace> =
         manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
-    bundle::write(&path, &Launcher::ours()?, &manifest, &blobs)?;
+    bundle::write(&path, Launcher::ours()?, &manifest, &blobs)?;
     let host = Host { candidates: vec![candidate], libc: None, ..Host::observe() };
     let made = Bundle::open(&path).and_then(|opened| first_start::prepare(&opened, &host, false));
     made.map_err(|error| {
@@ -74,7 +74,7 @@ fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
         version: None,
         platform: platform(packing.interpreter)?,
         python: python.clone(),
-        environment: plan(&layers.listings, &python.site_packages)?,
+        environment: plan(&layers.listings, &python.site_packages)?.environment,
         layers: layers.layers,
         commands: Default::default(),
         default: None,

@@ -5,6 +5,7 @@
 //! and every form of repository work as they do for the user. Nothing here writes into a work tree, an index
 //! or a ref of the user.
 
+pub mod lfs;
 mod revision;
 mod state;
 mod tracked;

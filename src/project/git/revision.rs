@@ -28,15 +28,8 @@ pub struct CheckOut {
 }
 
 /// What of a repository's own configuration says how files come out of it.
-const CONFIGURATION: [&str; 7] = [
-    "filter.",
-    "lfs.",
-    "core.autocrlf",
-    "core.eol",
-    "core.symlinks",
-    "core.attributesfile",
-    "remote.origin.",
-];
+const CONFIGURATION: [&str; 7] =
+    ["filter.", "lfs.", "core.autocrlf", "core.eol", "core.symlinks", "core.attributesfile", "remote."];
 
 impl WorkTree {
     /// Checks `revision` out below the empty directory `scratch`.
@@ -47,7 +40,10 @@ impl WorkTree {
             git_text(top, &["rev-parse", "--verify", "--end-of-options", &wanted]).map_err(|failure| {
                 Failure::new(format!("--rev {revision}: there is no such commit in {}", top.display()))
                 .because(failure)
-                .hint("name a commit, a tag or a branch that `git log` knows here; `git fetch` may bring it")
+                .hint(match is_shallow(top) {
+                    true => "the clone is shallow: `git fetch --unshallow --tags` brings all commits",
+                    false => "name a commit, a tag or a branch that `git log` knows here; `git fetch` may bring it",
+                })
             })?;
         let place = scratch.join(top.file_name().unwrap_or("source".as_ref()));
         let mut absent_submodules = Vec::new();
@@ -75,6 +71,11 @@ impl CheckOut {
             false => Err(Failure::new(format!("--rev {revision}: that commit has no {}", inner.display()))),
         }
     }
+}
+
+/// Whether a clone has only the last commits. What git cannot say is not so.
+fn is_shallow(top: &Path) -> bool {
+    git_text(top, &["rev-parse", "--is-shallow-repository"]).is_ok_and(|answer| answer == "true")
 }
 
 /// Makes a repository at `place` that borrows the objects of the one at `original`, and checks `commit` out.
@@ -124,10 +125,18 @@ fn copy_configuration(original: &Path, place: &Path) -> Result<()> {
         let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
         // The refs of the remote are not fetched: what would fetch has no business here.
         if CONFIGURATION.iter().any(|wanted| key.starts_with(wanted)) && !key.ends_with(".fetch") {
-            git(place, &["config", "--add", key, value])?;
+            let is_address = key.ends_with("url");
+            let value = if is_address { absolute(original, value) } else { value.to_owned() };
+            git(place, &["config", "--add", key, &value])?;
         }
     }
     Ok(())
+}
+
+/// The address of a remote, for use in another directory: one that is a relative path is relative to the original.
+fn absolute(original: &Path, address: &str) -> String {
+    let there = original.join(address);
+    if there.exists() { there.display().to_string() } else { address.to_owned() }
 }
 
 /// Versions are taken from tags.

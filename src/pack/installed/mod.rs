@@ -3,16 +3,16 @@
 //! A distribution's files are read and hashed once. As long as none of them changes (length, times of
 //! content and of metadata, inode) and RECORD stays, the next pack reads none of them again.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
+mod needs;
+mod state;
+mod version;
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
-use serde::{Deserialize, Serialize};
 
+use self::state::{Seen, content_of, state};
+use self::version::{fits, versions};
 use super::Packing;
 use super::resolution::{KeptWheel, keep, resolver_options};
 use super::wheels::{self, Facts};
@@ -22,15 +22,12 @@ use crate::find_python;
 use crate::installed::{self, Contents, Distribution, Survey, Virtualenv, unowned};
 use crate::interpreter::Interpreter;
 use crate::lock::normal_name;
-use crate::lock::specifier::{Specifiers, Version};
-use crate::project::requirement::leading_name;
 use crate::project::requires_python::check_requires_python;
 use crate::project::{Build, Project};
 use crate::report::Report;
-use crate::resolve::build::{Workshop, build_wheel};
-use crate::store::{Made, Store, StoredLayer};
-use crate::tree::{Content, Tree};
-use crate::wheel::{Target, programs, reaching};
+use crate::resolve::build::{Built, Workshop, build_wheel};
+use crate::store::{Store, StoredLayer};
+use crate::wheel::Target;
 
 /// The virtualenv that is packed, and what there is in it.
 pub struct Source {
@@ -46,18 +43,6 @@ pub struct Layers {
     /// One for the files that belong to none.
     pub unowned: Option<StoredLayer<Facts>>,
 }
-
-/// What is remembered of a distribution while its files stay as they are.
-#[derive(Serialize, Deserialize)]
-struct Seen {
-    content: Digest,
-    warnings: Vec<String>,
-    changed: Vec<TreePath>,
-    missing: Vec<TreePath>,
-}
-
-/// A file that was changed this short a time ago may be changed again without a trace in its times.
-const SETTLED: Duration = Duration::from_secs(2);
 
 impl Source {
     /// Opens the virtualenv that the options name, if they do.
@@ -155,7 +140,7 @@ impl Source {
             check_requires_python(name, specifier, packing.interpreter)?;
         }
         let target = Target::of(packing.interpreter)?;
-        let built = build(packing, project, options)?;
+        let built = self.build(packing, project, options)?;
         let mut complaints = self.survey.left_out.iter().map(|what| format!("{what}: left out")).collect();
         let mut layers = wheels::layers(packing, python, &built)?;
         let own: Vec<String> = layers.iter().map(|layer| normal_name(&layer.facts.name)).collect();
@@ -190,6 +175,32 @@ impl Source {
         Ok(())
     }
 
+    /// Builds the wheels of directories: what they need is installed already.
+    fn build(&self, packing: &Packing, project: &Project, options: &cli::Project) -> Result<Vec<KeptWheel>> {
+        if project.builds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Packing { interpreter, store, report, .. } = packing;
+        let scratch = tempfile::tempdir_in(store.scratch())
+            .context(|| format!("cannot write to {}", store.scratch().display()))?;
+        let resolving = resolver_options(options);
+        let workshop = Workshop {
+            interpreter,
+            options: &resolving,
+            cache: &store.work(),
+            scratch: scratch.path(),
+            refresh: options.refresh,
+            report: packing.report,
+        };
+        let built = project.builds.iter().map(|build| {
+            report.doing(&format!("building {}", build.directory.display()));
+            build_wheel(build, &workshop)
+        });
+        let built: Vec<Built> = built.collect::<Result<_>>()?;
+        needs::check(&built, &self.survey, interpreter, &self.venv.shown)?;
+        built.iter().map(|built| keep(&built.wheel, store)).collect()
+    }
+
     fn layer(
         &self,
         packing: &Packing,
@@ -214,8 +225,11 @@ impl Source {
             installed::read(distribution, &self.venv, target)?;
         let content = content_of(&tree).context(|| format!("{shown} cannot be read again"))?;
         let seen = Seen { content, warnings, changed, missing };
-        let layer =
-            store.layer(layer_key(&content), *level, || made(packing, distribution, tree, scripts))?;
+        let layer = store.layer(layer_key(&content), *level, || {
+            let metadata = &distribution.metadata;
+            let own = (metadata.name.as_str(), metadata.version.as_str());
+            wheels::complete(packing, tree, scripts, &shown, own)
+        })?;
         if state.settled {
             store.put(key, &seen)?;
         }
@@ -270,138 +284,18 @@ impl Source {
             self.venv.shown,
             listed(&names)
         ));
-        let mut tree = unowned::tree(files, &self.venv.shown, target)?;
+        let tree = unowned::tree(files, &self.venv.shown, target)?;
         let content = content_of(&tree).context(|| format!("{} cannot be read again", self.venv.shown))?;
         let key = packing.key("unowned", python, &[content.as_bytes()]);
         let layer = packing.store.layer(key, packing.level, || {
-            let warnings = packing.compiler().compile(&mut tree, &["venv"])?;
-            warnings.iter().for_each(|warning| packing.report.detail(warning));
-            let reaching = reaching::directories(&tree).context(|| "cannot be read again".into())?;
-            let facts = Facts { name: String::new(), version: String::new(), programs: Default::default() };
-            let origin = "a file of no distribution".to_owned();
-            let programs = programs::with_room(&tree).context(|| "cannot be read again".into())?;
-            Ok(Made { tree, origin, scripts: Vec::new(), reaching, programs, facts })
+            let mut made =
+                wheels::complete(packing, tree, Vec::new(), "a file of no distribution", ("", ""))?;
+            // Nobody has installed them as programs.
+            made.facts.programs.clear();
+            Ok(made)
         })?;
         Ok(Some(layer))
     }
-}
-
-fn made(
-    packing: &Packing,
-    distribution: &Distribution,
-    mut tree: Tree,
-    scripts: Vec<TreePath>,
-) -> Result<Made<Facts>> {
-    let shown = distribution.shown();
-    let warnings = packing.compiler().compile(&mut tree, &["venv"])?;
-    warnings.iter().for_each(|warning| packing.report.detail(warning));
-    let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
-    let facts = Facts {
-        name: distribution.metadata.name.clone(),
-        version: distribution.metadata.version.clone(),
-        programs: on_path,
-    };
-    let unreadable = || format!("{shown} cannot be read again");
-    let reaching = reaching::directories(&tree).context(unreadable)?;
-    let programs = programs::with_room(&tree).context(unreadable)?;
-    Ok(Made { tree, origin: shown, scripts, reaching, programs, facts })
-}
-
-/// Builds the wheels of directories: what they need is installed already.
-fn build(packing: &Packing, project: &Project, options: &cli::Project) -> Result<Vec<KeptWheel>> {
-    if project.builds.is_empty() {
-        return Ok(Vec::new());
-    }
-    let Packing { interpreter, store, report, .. } = packing;
-    let scratch = tempfile::tempdir_in(store.scratch())
-        .context(|| format!("cannot write to {}", store.scratch().display()))?;
-    let resolving = resolver_options(options);
-    let workshop = Workshop {
-        interpreter,
-        options: &resolving,
-        cache: &store.work(),
-        scratch: scratch.path(),
-        refresh: options.refresh,
-    };
-    let built = project.builds.iter().map(|build| {
-        report.doing(&format!("building {}", build.directory.display()));
-        keep(&build_wheel(build, &workshop)?.wheel, store)
-    });
-    built.collect()
-}
-
-/// What tells whether the files of a distribution may have changed.
-struct State {
-    text: Vec<u8>,
-    /// Whether another change would show.
-    settled: bool,
-}
-
-fn state(distribution: &Distribution, venv: &Virtualenv) -> io::Result<State> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let limit = i64::try_from(now.saturating_sub(SETTLED).as_secs()).unwrap_or(i64::MAX);
-    // What is made of the files, apart from their content.
-    let mut text = format!(
-        "{:?} {} {:?} {:?} {:?} {}\n",
-        distribution.metadata,
-        distribution.directory,
-        distribution.entry_points,
-        distribution.direct_url,
-        venv.names,
-        distribution.has_record,
-    );
-    let mut settled = true;
-    for (path, installed) in &distribution.files {
-        let claim = installed.claim.hash.as_ref().map(|hash| hash.text.as_str()).unwrap_or_default();
-        text.push_str(&format!("{path:?} {:?} {claim} ", installed.file));
-        for file in [fs::symlink_metadata(&installed.file), fs::metadata(&installed.file)] {
-            match file {
-                Ok(file) => {
-                    settled &= file.ctime() < limit;
-                    let times = (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
-                    text.push_str(&format!("{:?} ", (file.size(), times, file.ino(), file.mode())));
-                    if !file.is_symlink() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => text.push('-'),
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => text.push('-'),
-                Err(error) => return Err(error),
-            }
-        }
-        text.push('\n');
-    }
-    Ok(State { text: text.into_bytes(), settled })
-}
-
-/// A digest of everything in a tree: paths, contents, bits, links.
-fn content_of(tree: &Tree) -> io::Result<Digest> {
-    let mut text = String::new();
-    for (path, node) in tree.iter() {
-        let what = match &node.content {
-            Content::Symlink(target) => format!("link {target:?}"),
-            content => format!("{} {}", node.executable, crate::store::digest_of(content)?.hex()),
-        };
-        text.push_str(&format!("{path:?} {what}\n"));
-    }
-    Ok(Digest::of(text.as_bytes()))
-}
-
-/// Whether an installed version is one that these specifiers (`>=1.2,<2`, possibly in brackets) allow; `None`
-/// where one of the two cannot be read.
-fn fits(specifiers: &str, version: &str) -> Option<bool> {
-    let specifiers = specifiers.trim();
-    let inner = specifiers.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
-    Some(Specifiers::parse(inner.unwrap_or(specifiers))?.allow(&Version::parse(version)?))
-}
-
-/// The part of a requirement that is about versions.
-fn versions(requirement: &str) -> &str {
-    let rest = requirement[leading_name(requirement).len()..].trim_start();
-    let rest =
-        rest.strip_prefix('[').and_then(|extras| extras.split_once(']')).map_or(rest, |(_, rest)| rest);
-    let rest = rest.split(';').next().unwrap_or_default().trim();
-    if rest.starts_with('@') { "" } else { rest }
 }
 
 /// Names, as many as one reads.
@@ -417,18 +311,6 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_versions_of_a_requirement_are_found() {
-        for (requirement, expected) in [
-            ("httpie", ""),
-            ("httpie[socks, x] >=3,<4 ; python_version > '3'", ">=3,<4"),
-            ("httpie (>=3)", "(>=3)"),
-            ("httpie @ https://host/x", ""),
-        ] {
-            assert_eq!(versions(requirement), expected, "{requirement}");
-        }
-    }
 
     #[test]
     fn long_lists_are_cut() {

@@ -1,0 +1,59 @@
+//! Reading what a layer's files need out of the layer itself, as it lies in a bundle or in the cache.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use coil_bootstrap::format::tar::{Entry, Kind, padding};
+
+use super::Needs;
+use super::file::read;
+use super::imports::Imports;
+use super::roles::Files;
+use crate::elf::Machine;
+use crate::layer::BlobPlace;
+use crate::tree::Content;
+
+/// Files longer than this, in bytes, are read from disk: a gigabyte need not be in memory.
+const IN_MEMORY: u64 = 16 << 20;
+
+/// What the files of the layer at `place`, a blob of `size` bytes, need on `machine`.
+///
+/// Fails as reading and decoding fail. The layer's digest is not checked.
+pub fn of_layer(place: &BlobPlace, size: u64, machine: &Machine) -> io::Result<Needs> {
+    let mut file = File::open(&place.file)?;
+    file.seek(SeekFrom::Start(place.offset))?;
+    let mut archive = zstd::Decoder::new(file.take(size))?;
+    let (mut files, mut imports) = (Files::default(), Imports::default());
+    while let Some(Entry { path, kind }) = Entry::read(&mut archive)? {
+        let Kind::File { size, .. } = kind else { continue };
+        let mut start = Vec::new();
+        (&mut archive).take(size.min(4)).read_to_end(&mut start)?;
+        let mut rest = (&mut archive).take(size - start.len() as u64);
+        if start == b"\x7fELF" {
+            let content = content(start, size, &mut rest)?;
+            read(&path, &content, machine)?.into_iter().for_each(|reading| files.add(reading));
+        } else if Imports::wants(&path) && size <= IN_MEMORY {
+            rest.read_to_end(&mut start)?;
+            imports.add(&path, &start);
+        } else {
+            io::copy(&mut rest, &mut io::sink())?;
+        }
+        archive.read_exact(&mut vec![0; padding(size)])?;
+    }
+    Ok(Needs::of(&files, &imports))
+}
+
+fn content(start: Vec<u8>, size: u64, rest: &mut dyn Read) -> io::Result<Content> {
+    if size > IN_MEMORY {
+        let mut file = tempfile::NamedTempFile::new()?;
+        io::copy(&mut start.chain(rest), &mut file)?;
+        return Ok(Content::Temporary(Arc::new(file.into_temp_path())));
+    }
+    let mut bytes = start;
+    rest.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Content::bytes(bytes))
+}

@@ -1,0 +1,37 @@
+//! Which of two `__init__.py` is taken where both only declare a namespace, or say nothing.
+//!
+//! pip lets the distribution win that it installs last. Here it is the file that says more, and of two that
+//! say the same the one with the smaller digest: the order of the layers does not count.
+
+use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::path::TreePath;
+
+use super::Listing;
+use crate::wheel::namespace::Initial;
+
+/// Whether the second layer's file is taken instead of the first's; `None` where one of the two is an ordinary
+/// file, so that there is no choice.
+pub fn takes_second(first: &Listing, second: &Listing, path: &TreePath) -> Option<bool> {
+    Some(rank(second, path)? < rank(first, path)?)
+}
+
+/// The source that this byte code of an `__init__.py` was compiled of.
+pub fn source_of(compiled: &str) -> Option<String> {
+    let (directory, name) = compiled.split_once("/__pycache__/")?;
+    name.starts_with("__init__.").then(|| format!("{directory}/__init__.py"))
+}
+
+/// What is said of the choice.
+pub fn note(taken: &Listing, other: &Listing, place: &str) -> String {
+    let (taken, other) = (&taken.origin, &other.origin);
+    format!(
+        "{place} of {taken} is taken, not that of {other}: both are there for the namespace package alone"
+    )
+}
+
+fn rank<'a>(layer: &'a Listing, path: &TreePath) -> Option<(Initial, &'a Digest)> {
+    let digest = layer.files.get(path)?;
+    let empty =
+        || (path.file_name() == "__init__.py" && *digest == Digest::of(b"")).then_some(Initial::Blank);
+    Some((layer.initials.get(path).copied().or_else(empty)?, digest))
+}

@@ -1,0 +1,55 @@
+//! The runtime of the tests, harvested once: for packs that would harvest it anew and are not about that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use super::{Bench, Ran, packer_cache, scratch, standing};
+
+/// The level of [`runtime_file`].
+pub const QUICK: &str = "--level=1";
+
+/// A runtime as a file, for `--runtime`: that of a pack at the level [`QUICK`].
+pub fn runtime_file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| build("quick.rt", &[QUICK]))
+}
+
+/// A packer's cache of the test's own that holds the runtime, as it is packed where nothing is said of it, and
+/// nothing else.
+pub fn cache_with_runtime() -> TempDir {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    let digest = DIGEST.get_or_init(|| {
+        let file = build("usual.rt", &[]);
+        let bench = Bench::new();
+        let told = Ran::of(bench.coil(&["runtime", "inspect", "--json", file.to_str().unwrap()]), b"");
+        told.json()["layer"]["digest"].as_str().expect("a layer has a digest").to_owned()
+    });
+    let cache = scratch();
+    let (from, to) = (packer_cache().join("pack"), cache.path().join("pack"));
+    let link = |name: &str| {
+        fs::create_dir_all(to.join(name).parent().unwrap()).expect("a scratch directory can be written");
+        fs::hard_link(from.join(name), to.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    };
+    link(&format!("blobs/{}", digest.trim_start_matches("sha256:")));
+    for made in fs::read_dir(from.join("made")).expect("the runtime was made").flatten() {
+        let name = made.file_name().into_string().expect("names in the cache are plain");
+        if name.starts_with("runtime-")
+            && fs::read_to_string(made.path()).is_ok_and(|text| text.contains(digest))
+        {
+            link(&format!("made/{name}"));
+        }
+    }
+    cache
+}
+
+fn build(name: &str, words: &[&str]) -> PathBuf {
+    let file = standing(name).join(name);
+    let bench = Bench::new();
+    let mut command = bench.coil(&["runtime", "build", "-o"]);
+    command.arg(&file).args(words);
+    Ran::of(command, b"").succeeded();
+    file
+}
