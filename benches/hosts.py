@@ -5,7 +5,7 @@
 
 Needs root, debootstrap, a mirror of Debian (from /etc/apt, or --mirror), 2 GB below --directory, Python 3.9 or newer.
 The roots: Debian 11 (older glibc), Debian 13 (newer glibc), one with musl and busybox and no glibc, an empty one. Each has
-a writable /data and /dev/shm; all but the empty one have an /etc/hosts. Everything is started as root and as a user with no
+a writable /data, /tmp and /dev/shm; all but the empty one have an /etc/hosts. Everything is started as root and as a user with no
 name, and every second time warm. Nothing is mounted, and the roots are removed at the end (unless kept).
 """
 
@@ -143,7 +143,7 @@ def roots(options, work):
             shutil.rmtree(root)
     root = work / "musl"
     if not root.exists():
-        for directory in ("bin", "lib", "proc", "tmp", "etc"):
+        for directory in ("bin", "lib", "proc", "etc"):
             (root / directory).mkdir(parents=True)
         for package in ("musl", "busybox-static"):
             words = ["apt-get", "download", "-o", "APT::Sandbox::User=root", package]
@@ -160,7 +160,7 @@ def roots(options, work):
 
 
 def furnished(root, hosts=True):
-    for directory in ("data", "dev/shm"):
+    for directory in ("data", "dev/shm", "tmp"):
         (root / directory).mkdir(parents=True, exist_ok=True)
         (root / directory).chmod(0o1777)
     if hosts:
