@@ -225,6 +225,10 @@ pub struct Rebase {
     /// The Python to harvest and put under it: an interpreter, a version such as 3.12, or a directory.
     #[arg(long, value_name = "PYTHON", group = "other")]
     pub python: Option<String>,
+    /// Keep, beside what is kept in the bundle, what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// turtledemo.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub keep: Vec<String>,
     /// The bundle with the app to put onto this bundle's runtime.
     #[arg(long, value_name = "BUNDLE", group = "other")]
     pub app: Option<PathBuf>,
@@ -253,6 +257,10 @@ pub struct RuntimeBuild {
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(value_name = "PYTHON")]
     pub python: Option<String>,
+    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// turtledemo.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub keep: Vec<String>,
     /// The file to write [default: cpython-VERSION.rt, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -316,6 +324,10 @@ pub struct Project {
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
+    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// turtledemo.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub keep: Vec<String>,
     /// The C library the app runs with: the newer one of the host's and the carried one, always the
     /// carried one, or always the host's.
     #[arg(long, value_enum, default_value_t = Libc::Auto)]

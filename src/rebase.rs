@@ -8,6 +8,7 @@ use coil_bootstrap::format::manifest::{CLibraryRule, Layer, Manifest, Python};
 use crate::bundle::align;
 use crate::error::{Failure, Result};
 use crate::needs::{Layer as NeedyLayer, Needs, TooNew, World};
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
 /// What the layers of a rebased bundle need, with their names, the runtime's first.
@@ -45,8 +46,12 @@ pub fn with_runtime(
     if is_older(new, old) {
         check_needs(bundle, &read()?)?;
     }
+    check_kept(bundle, runtime)?;
     let mut rebased = bundle.clone();
     rebased.python = new.clone();
+    if let Some(recipe) = &mut rebased.recipe {
+        recipe.keep = runtime.kept.words();
+    }
     let own = Layer { offset: 0, ..runtime.layer.clone() };
     let mut end = 0;
     for (index, layer) in rebased.layers.iter_mut().enumerate() {
@@ -88,6 +93,24 @@ fn check_needs(bundle: &Manifest, needs: &AllNeeds) -> Result<()> {
         wanted.what.library()
     );
     Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
+}
+
+/// What was kept of the Python in a bundle that is left out otherwise.
+pub fn kept(bundle: &Manifest) -> Result<Kept> {
+    Kept::parse(bundle.recipe.iter().flat_map(|recipe| &recipe.keep))
+}
+
+/// What an app was packed with it may need.
+fn check_kept(bundle: &Manifest, runtime: &Runtime) -> Result<()> {
+    let missing = kept(bundle)?.less(runtime.kept);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} cannot run on this runtime: it was packed with what this one lacks: {missing}",
+        bundle.name
+    );
+    Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {}`", kept(bundle)?)))
 }
 
 /// `3.12`
@@ -224,5 +247,23 @@ mod tests {
         let mut newer = runtime();
         newer.python.libc = "glibc-2.100".into();
         assert!(with_runtime(&bundle(), &newer, unread).is_ok());
+    }
+
+    #[test]
+    fn what_an_app_was_packed_with_stays_or_is_named() {
+        let recipe = |keep: &[&str]| {
+            let keep = keep.iter().map(|word| (*word).to_owned()).collect();
+            Some(coil_bootstrap::format::recipe::Recipe { keep, ..Default::default() })
+        };
+        let mut bundle = bundle();
+        bundle.recipe = recipe(&["tests", "tkinter"]);
+        let kept = |words: &[&str]| Runtime { kept: Kept::parse(words).unwrap(), ..runtime() };
+        let failure = with_runtime(&bundle, &kept(&["tests"]), unread).unwrap_err();
+        assert!(
+            failure.to_string().ends_with("it was packed with what this one lacks: tkinter"),
+            "{failure}"
+        );
+        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"]), unread).unwrap();
+        assert_eq!(more.recipe, recipe(&["headers", "tests", "tkinter"]));
     }
 }

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
 use crate::layer::BlobPlace;
-use crate::runtime::Carried;
+use crate::rebase;
+use crate::runtime::{Carried, Kept};
 use crate::store::digest_of_reader;
 
 /// The version of `runtime.json` that is written and read.
@@ -49,9 +50,12 @@ pub struct Runtime {
     /// Its OpenSSL, in OpenSSL's own words, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openssl: Option<String>,
-    /// The shared libraries it carries, and where each came from.
+    /// The shared libraries it carries, and what else of the build machine; where each came from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
+    /// What was kept that is left out otherwise.
+    #[serde(default, skip_serializing_if = "Kept::is_empty")]
+    pub kept: Kept,
     /// What was left out and why, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -68,6 +72,7 @@ impl Runtime {
             layer,
             openssl: None,
             carried: Vec::new(),
+            kept: Kept::default(),
             left_out: Vec::new(),
         }
     }
@@ -128,7 +133,8 @@ fn of_bundle(path: &Path) -> Result<(Runtime, BlobPlace)> {
     let manifest = bundle.manifest();
     let layer = manifest.layers[0].clone();
     let place = BlobPlace { file: path.to_owned(), offset: bundle.layer_offset(&layer) };
-    Ok((Runtime::new(manifest.platform.clone(), manifest.python.clone(), layer), place))
+    let runtime = Runtime::new(manifest.platform.clone(), manifest.python.clone(), layer);
+    Ok((Runtime { kept: rebase::kept(manifest)?, ..runtime }, place))
 }
 
 fn of_file(path: &Path) -> Result<(Runtime, BlobPlace)> {

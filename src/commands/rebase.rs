@@ -13,8 +13,9 @@ use crate::layer::BlobPlace;
 use crate::needs::of_layer;
 use crate::pack::Asked;
 use crate::portability;
-use crate::rebase::{AllNeeds, with_runtime};
+use crate::rebase::{AllNeeds, kept, with_runtime};
 use crate::report::{Loudness, Report};
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
 /// Writes the new bundle and says what of it is new.
@@ -25,7 +26,10 @@ pub fn run(options: &Rebase) -> Result<()> {
         Some(app) => (app, Runtime::open(&options.bundle)?),
         None => {
             let store = super::open_store()?;
-            let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref() };
+            // What the app was packed with stays; more can be asked for.
+            let (runtime, python) = (options.runtime.as_deref(), options.python.as_deref());
+            let kept = Kept::parse(&options.keep)?.and(kept(open(&options.bundle)?.manifest())?);
+            let asked = Asked { runtime, python, kept };
             (&options.bundle, asked.alone(options.level, &store, &report)?)
         }
     };

@@ -94,6 +94,9 @@ impl Rebuild<'_> {
         }
         recipe.extras.iter().for_each(|name| word("extra", name));
         recipe.groups.iter().for_each(|name| word("group", name));
+        if self.options.runtime.is_none() {
+            recipe.keep.iter().for_each(|part| word("keep", part));
+        }
         recipe.entry.iter().for_each(|entry| word("entry", entry));
         recipe.commands.iter().for_each(|(name, entry)| word("command", &format!("{name}={entry}")));
         recipe.host_libraries.iter().for_each(|name| word("host-library", name));

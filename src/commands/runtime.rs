@@ -8,6 +8,7 @@ use crate::cli::{self, RuntimeBuild, RuntimeInspect};
 use crate::error::{Context, Failure, Result};
 use crate::pack::Asked;
 use crate::report::{Loudness, Report};
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 use crate::sizes::Sizes;
 
@@ -22,7 +23,8 @@ pub fn run(options: &cli::Runtime) -> Result<()> {
 fn build(options: &RuntimeBuild) -> Result<()> {
     let report = Report::new(Loudness::Normal);
     let store = super::open_store()?;
-    let asked = Asked { runtime: None, python: options.python.as_deref() };
+    let kept = Kept::parse(&options.keep)?;
+    let asked = Asked { runtime: None, python: options.python.as_deref(), kept };
     let (runtime, place) = asked.alone(options.level, &store, &report)?;
     let default = || PathBuf::from(format!("cpython-{}.rt", runtime.python.version));
     let output = options.output.clone().unwrap_or_else(default);
@@ -70,11 +72,14 @@ fn describe(runtime: &Runtime) -> String {
     line("byte code", &python.magic);
     line("libc", &python.libc);
     line("OpenSSL", runtime.openssl.as_deref().unwrap_or("none"));
+    if !runtime.kept.is_empty() {
+        line("kept", &runtime.kept.words().join(", "));
+    }
     line("layer", &layer.digest.to_string());
     line("packed", &size(layer.size));
     line("unpacked", &size(layer.unpacked_size));
     if !runtime.carried.is_empty() {
-        text += "\nlibraries that came along\n";
+        text += "\nwhat came along from where it was made\n";
     }
     for library in &runtime.carried {
         let package = library.package.as_deref().unwrap_or("");

@@ -43,7 +43,7 @@ pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report
         None => place(options, &project)?,
     };
     let python = options.python.as_deref().or(project.python.as_deref());
-    let asked = Asked { runtime: options.runtime.as_deref(), python };
+    let asked = Asked { runtime: options.runtime.as_deref(), python, ..Asked::default() };
     let interpreter = match asked.runtime {
         Some(_) => asked.find(store, report)?.0,
         None => find_python::find(asked.python, store.probes(), report)?,

@@ -37,6 +37,7 @@ use crate::project::{Choice, Project, Words};
 use crate::python_archive::{self, is_archive};
 use crate::report::Report;
 use crate::resolve::includes::refuse_cycles;
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_file};
 use crate::wheel::Target;
@@ -94,10 +95,11 @@ pub fn pack_with(
         let request = python.as_deref().filter(|_| options.runtime.is_none());
         python = Some(virtualenv.python(request, store, report)?);
     }
-    let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref() };
+    let kept = Kept::parse(options.keep.iter().chain(&project.keep))?;
+    let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref(), kept };
     let (interpreter, opened) = asked.find(store, report)?;
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
-    let packing = Packing::new(&interpreter, options.level, store, report);
+    let packing = Packing { kept, ..Packing::new(&interpreter, options.level, store, report) };
     if project.app.is_some() {
         // A line of it has changed, or why pack again? The interpreter that compiles it can start by now.
         let compiler = Arc::clone(&packing.compiler);
@@ -181,7 +183,7 @@ pub fn pack_with(
         environment,
         lock,
         source: project.source,
-        recipe: Some(recipe::of(options)?),
+        recipe: Some(recipe::of(options, runtime.facts.kept)?),
     };
     check(&manifest)?;
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
@@ -209,6 +211,8 @@ pub struct Asked<'a> {
     pub runtime: Option<&'a Path>,
     /// An interpreter to harvest, as `--python` takes it.
     pub python: Option<&'a str>,
+    /// What is to be kept that is left out otherwise.
+    pub kept: Kept,
 }
 
 impl<'a> Asked<'a> {
@@ -220,6 +224,7 @@ impl<'a> Asked<'a> {
     ) -> Result<(Interpreter, Option<StoredLayer<runtime::Facts>>)> {
         if let Some(path) = self.runtime {
             let (interpreter, layer) = packed_runtime::open(path, store, report)?;
+            packed_runtime::check_kept(path, layer.facts.kept, self.kept)?;
             return Ok((interpreter, Some(layer)));
         }
         let archive = self.python.map(Path::new).filter(|path| is_archive(path));
@@ -242,21 +247,23 @@ impl<'a> Asked<'a> {
             return Runtime::open(path);
         }
         let (interpreter, opened) = self.find(store, report)?;
-        let harvested = || runtime::layer(&Packing::new(&interpreter, level, store, report));
+        let packing = || Packing { kept: self.kept, ..Packing::new(&interpreter, level, store, report) };
+        let harvested = || runtime::layer(&packing());
         let layer = opened.map_or_else(harvested, Ok)?;
         let mut layers = Layers::default();
         let version = layer.facts.python.version.clone();
         let place = store.blob(&layer.blob.digest).into();
         layers.add(LayerKind::Runtime, ("cpython", Some(&version)), layer.blob, layer.listing);
-        let runtime::Facts { python, left_out, carried, openssl } = layer.facts;
+        let runtime::Facts { python, left_out, carried, kept, openssl } = layer.facts;
         let runtime = Runtime::new(platform(&interpreter)?, python, layers.layers.remove(0));
-        Ok((Runtime { openssl, carried, left_out, ..runtime }, place))
+        Ok((Runtime { openssl, carried, kept, left_out, ..runtime }, place))
     }
 }
 
 /// What the steps of one pack share.
 struct Packing<'a> {
     interpreter: &'a Interpreter,
+    kept: Kept,
     level: i32,
     store: &'a Store,
     report: &'a Report,
@@ -267,7 +274,7 @@ impl<'a> Packing<'a> {
     fn new(interpreter: &'a Interpreter, level: i32, store: &'a Store, report: &'a Report) -> Self {
         let (major, minor, _) = interpreter.version;
         let compiler = Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
-        Packing { interpreter, level, store, report, compiler: Arc::new(compiler) }
+        Packing { interpreter, kept: Kept::default(), level, store, report, compiler: Arc::new(compiler) }
     }
 
     /// The same pack, for a step with a report of its own.

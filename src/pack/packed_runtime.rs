@@ -24,6 +24,7 @@ use crate::layer::{Blob, BlobPlace};
 use crate::needs;
 use crate::plan::Listing;
 use crate::report::Report;
+use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_reader};
 
@@ -49,9 +50,20 @@ pub fn open(path: &Path, store: &Store, report: &Report) -> Result<(Interpreter,
         python: runtime.python,
         left_out: runtime.left_out,
         carried: runtime.carried,
+        kept: runtime.kept,
         openssl: runtime.openssl,
     };
     Ok((interpreter, StoredLayer { blob, listing, facts }))
+}
+
+/// Refuses a runtime that was built without something that is to be kept.
+pub fn check_kept(path: &Path, kept: Kept, wanted: Kept) -> Result<()> {
+    let missing = wanted.less(kept);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the runtime {} was built without what is to be kept: {missing}", path.display());
+    Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {wanted}`")))
 }
 
 /// The layer of a runtime as a blob.

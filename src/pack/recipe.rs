@@ -13,9 +13,10 @@ use crate::layer::compressor;
 use crate::lock::url;
 use crate::project::argument::Argument;
 use crate::project::lock_file::LockFile;
+use crate::runtime::Kept;
 
 /// The recipe of what these words lead to.
-pub fn of(options: &cli::Project) -> Result<Recipe> {
+pub fn of(options: &cli::Project, kept: Kept) -> Result<Recipe> {
     let mut inputs = options.projects.iter().map(|text| input(text)).collect::<Result<Vec<_>>>()?;
     // What a lock says is in the manifest whole.
     for file in options.requirements.iter().filter(|file| LockFile::named(file).is_none()) {
@@ -31,6 +32,7 @@ pub fn of(options: &cli::Project) -> Result<Recipe> {
         coil: env!("CARGO_PKG_VERSION").into(),
         compressor: compressor(),
         level: options.level,
+        keep: kept.words(),
         inputs,
         extras: choice.extras.into_iter().collect(),
         all_extras: choice.all_extras,

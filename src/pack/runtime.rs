@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Packing;
 use crate::error::{Context, Result};
 use crate::interpreter::Interpreter;
-use crate::runtime::{Carried, harvest};
+use crate::runtime::{Carried, Keep, Kept, harvest, places};
 use crate::store::{Key, Made, StoredLayer};
 
 /// What is known of a runtime beside its files.
@@ -21,25 +21,27 @@ pub struct Facts {
     pub python: Python,
     /// What was left out and why.
     pub left_out: Vec<String>,
-    /// The shared libraries that came along.
+    /// The shared libraries that came along, and what else of the build machine.
     pub carried: Vec<Carried>,
+    /// What was kept that is left out otherwise.
+    pub kept: Kept,
     /// Its OpenSSL, in OpenSSL's own words.
     pub openssl: Option<String>,
 }
 
 /// The layer of the runtime harvested from the interpreter.
 pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
-    let Packing { interpreter, level, store, report, .. } = packing;
+    let Packing { interpreter, kept, level, store, report, .. } = packing;
     let told = essence(interpreter);
-    let state = state(interpreter).context(|| {
+    let state = state(interpreter, *kept).context(|| {
         format!("cannot read the standard library of {}", interpreter.base_executable.display())
     })?;
-    let key = Key::new("runtime", &[&told, &state, &level.to_string()]);
+    let key = Key::new("runtime", &[&told, &kept.to_string(), &state, &level.to_string()]);
     let mut task = None;
     let layer = store.layer(key, *level, || {
         let task = task.insert(report.task(&format!("CPython {}", interpreter.full_version)));
         task.now("harvesting");
-        let harvest = harvest(interpreter)?;
+        let harvest = harvest(interpreter, *kept)?;
         let mut tree = harvest.tree;
         let mut left_out = harvest.left_out;
         task.now("compiling");
@@ -60,6 +62,7 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
                 python: harvest.python,
                 left_out,
                 carried: harvest.carried,
+                kept: *kept,
                 openssl: harvest.openssl,
             },
         })
@@ -79,7 +82,7 @@ fn essence(interpreter: &Interpreter) -> String {
 
 /// What tells whether an installation has changed: every file's path, size and time of change, of the
 /// interpreter, its standard library, and the places system libraries come from.
-fn state(interpreter: &Interpreter) -> std::io::Result<Vec<u8>> {
+fn state(interpreter: &Interpreter, kept: Kept) -> std::io::Result<Vec<u8>> {
     let mut state = Vec::new();
     let mut pending = vec![interpreter.stdlib.clone()];
     pending.extend(interpreter.dynload.clone());
@@ -88,9 +91,10 @@ fn state(interpreter: &Interpreter) -> std::io::Result<Vec<u8>> {
         state.extend(line.into_bytes());
     };
     // The loader's cache changes whenever a package manager changes a library.
-    for path in [&interpreter.base_executable, &PathBuf::from("/etc/ld.so.cache")] {
-        if let Ok(file) = fs::metadata(path) {
-            add(path, &file);
+    let single = [interpreter.base_executable.clone(), PathBuf::from("/etc/ld.so.cache")];
+    for path in single.into_iter().chain(places()) {
+        if let Ok(file) = fs::metadata(&path) {
+            add(&path, &file);
         }
     }
     while let Some(directory) = pending.pop() {
@@ -99,10 +103,15 @@ fn state(interpreter: &Interpreter) -> std::io::Result<Vec<u8>> {
         for entry in entries {
             let path = entry.path();
             let file = fs::symlink_metadata(&path)?;
-            let skipped = ["__pycache__", "site-packages", "dist-packages", "test"];
+            let skipped = [
+                ("site-packages", false),
+                ("dist-packages", false),
+                ("__pycache__", kept.has(Keep::Pycache)),
+                ("test", kept.has(Keep::Tests)),
+            ];
             if !file.is_dir() {
                 add(&path, &file);
-            } else if !skipped.iter().any(|name| entry.file_name() == *name) {
+            } else if !skipped.iter().any(|(name, kept)| entry.file_name() == *name && !kept) {
                 pending.push(path);
             }
         }

@@ -113,6 +113,8 @@ pub struct Project {
     pub default: Option<String>,
     /// The interpreter to pack, as `--python` takes it, where the project says one.
     pub python: Option<String>,
+    /// What is kept of that Python that is left out otherwise.
+    pub keep: Vec<String>,
     /// Who states which versions of Python, for what has no wheel that says so.
     pub requires_python: Vec<(String, String)>,
     /// Variables that are set for the app where the user has not set them.
@@ -173,6 +175,7 @@ impl Project {
             commands: BTreeMap::new(),
             default: None,
             python: None,
+            keep: Vec::new(),
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
             host_libraries: Vec::new(),

@@ -238,6 +238,7 @@ impl Reader {
         let project = &mut self.project;
         project.default = project.default.take().or(settings.default);
         project.python = project.python.take().or(settings.python);
+        project.keep.extend(settings.keep);
         project.steps.extend(settings.build);
         project.host_libraries.extend(settings.host_libraries);
         project.bring_libraries.extend(settings.bring_libraries);

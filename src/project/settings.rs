@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "groups",
     "host-libraries",
     "include",
+    "keep",
     "name",
     "python",
 ];
@@ -43,6 +44,8 @@ pub struct Settings {
     pub default: Option<String>,
     /// The interpreter to pack, as `--python` takes it.
     pub python: Option<String>,
+    /// What is kept of the Python that is left out otherwise.
+    pub keep: Vec<String>,
     /// Patterns of the files that are packed; all of them without any.
     pub include: Vec<String>,
     /// Patterns of the files that are left out.
@@ -98,6 +101,7 @@ impl Settings {
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "include" => settings.include = texts(value).ok_or_else(|| wrong("a list of strings"))?,
+                "keep" => settings.keep = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "extras" => settings.extras = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "groups" => settings.groups = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "exclude" => settings.exclude = texts(value).ok_or_else(|| wrong("a list of strings"))?,
@@ -212,7 +216,7 @@ mod tests {
         let settings = read(
             "commands = { web = \"gunicorn a.wsgi\", manage = \"manage.py\" }\ndefault = \"web\"\npython = \"3.12\"\n\
              include = [\"src\"]\nexclude = [\"*.md\"]\nenvironment = { A = \"1\" }\nname = \"x\"\n\
-             artifacts = [\"dist\"]\nbuild = [\"python manage.py collectstatic\"]\n",
+             artifacts = [\"dist\"]\nkeep = [\"tests\"]\nbuild = [\"python manage.py collectstatic\"]\n",
         )
         .unwrap();
         assert_eq!(
@@ -221,7 +225,7 @@ mod tests {
         );
         assert_eq!(settings.commands["web"].entry, Entry::Named("gunicorn".into()));
         assert_eq!(settings.default.as_deref(), Some("web"));
-        assert_eq!(settings.environment["A"], "1");
+        assert_eq!((settings.environment["A"].as_str(), settings.keep[0].as_str()), ("1", "tests"));
     }
 
     #[test]

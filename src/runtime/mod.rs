@@ -6,22 +6,29 @@
 //! python/lib/*.so*               libpython and every library that it and the extension modules need
 //! python/libgcc/                 libgcc_s and libstdc++, which wheels expect of the host
 //! python/libc/                   glibc and its loader
+//! python/share/                  certificates and time zones, for hosts without
 //! ```
 //!
 //! No interpreter is started here and nothing of the installation is changed. The order of files, the clock
 //! and the place of the installation do not influence the tree, except where the standard library itself
 //! records them.
 
+mod amend;
+mod beside;
 pub mod brought;
+mod certificates;
 pub(crate) mod glibc;
+mod keep;
 mod libraries;
 mod origin;
 mod stdlib;
 mod sysconfig;
 mod system;
+mod tcl;
+mod time_zones;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::Python;
@@ -32,6 +39,8 @@ use crate::elf::{self, ElfError, Machine, View};
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::tree::{Content, Node, Tree};
+pub use beside::places;
+pub use keep::{Keep, Kept};
 use libraries::{Libraries, Scope};
 pub use origin::Carried;
 use origin::carried;
@@ -54,18 +63,18 @@ pub struct Harvest {
     pub notes: Vec<String>,
     /// What no runtime has, by intent, a sentence each.
     pub left_out: Vec<String>,
-    /// The shared libraries that came along.
+    /// The shared libraries that came along, and what else of this machine.
     pub carried: Vec<Carried>,
     /// Its OpenSSL, in OpenSSL's own words.
     pub openssl: Option<String>,
 }
 
-/// Harvests the installation that `interpreter` belongs to.
+/// Harvests the installation that `interpreter` belongs to, with the parts in `kept` that are left out otherwise.
 ///
-/// Fails where the interpreter or a library that it needs itself cannot be found or read, and for machines
+/// Fails where something is to be kept that it does not have, where the interpreter or a library that it needs itself cannot be found or read, and for machines
 /// that are not in the table. An extension module that needs what this machine does not have is left
 /// out with a note.
-pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
+pub fn harvest(interpreter: &Interpreter, kept: Kept) -> Result<Harvest> {
     let executable = &interpreter.base_executable;
     let bytes = fs::read(executable).context(|| format!("cannot read {}", executable.display()))?;
     let view = View::read(&bytes).map_err(|error| unusable(executable, error))?;
@@ -74,6 +83,7 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
     })?;
     let mut harvester = Harvester {
         interpreter,
+        kept,
         machine,
         origin: format!("CPython {}", interpreter.full_version).into(),
         libraries: Libraries::new(System::look(machine), machine),
@@ -81,12 +91,16 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
         notes: Vec::new(),
         left_out: Vec::new(),
         carried: Vec::new(),
+        machines: Vec::new(),
         openssl: None,
         libstdcxx: None,
     };
     let scope = Scope::of(executable, &view);
     harvester.add_base_libraries(&scope, &view)?;
     harvester.add_stdlib(&scope)?;
+    harvester.add_for_building()?;
+    harvester.add_tcl()?;
+    harvester.add_machines()?;
     harvester.add_libraries()?;
     let prepared = harvester.add_interpreter(bytes)?;
     let python = harvester.facts(&prepared)?;
@@ -96,6 +110,7 @@ pub fn harvest(interpreter: &Interpreter) -> Result<Harvest> {
 
 struct Harvester<'a> {
     interpreter: &'a Interpreter,
+    kept: Kept,
     machine: &'static Machine,
     origin: Arc<str>,
     libraries: Libraries,
@@ -103,6 +118,7 @@ struct Harvester<'a> {
     notes: Vec<String>,
     left_out: Vec<String>,
     carried: Vec<Carried>,
+    machines: Vec<(String, PathBuf)>,
     openssl: Option<String>,
     libstdcxx: Option<String>,
 }
@@ -134,24 +150,27 @@ impl Harvester<'_> {
     }
 
     fn add_stdlib(&mut self, scope: &Scope) -> Result<()> {
-        let stdlib = Stdlib::read(self.interpreter)?;
+        let stdlib = Stdlib::read(self.interpreter, self.kept)?;
         self.left_out.extend(stdlib.notes());
+        if let Some(part) = stdlib.nothing_to_keep() {
+            return Err(self.nothing_to_keep(part));
+        }
         for part in &stdlib.parts {
             if part.name.contains(".so") {
                 self.add_module(scope, part)?;
-            } else if sysconfig::records_paths(&part.name) {
-                let text = fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()))?;
-                let text = sysconfig::relocated(text, &self.interpreter.base_prefix);
-                self.insert(
-                    self.stdlib_path(part)?,
-                    Content::bytes(text),
-                    part.executable,
-                    &self.origin.clone(),
-                )?;
-            } else {
-                let content = Content::File(part.path.clone());
-                self.insert(self.stdlib_path(part)?, content, part.executable, &self.origin.clone())?;
+                continue;
             }
+            let read = || fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()));
+            let content = if sysconfig::records_paths(&part.name) {
+                let text = sysconfig::relocated(read()?, &self.interpreter.base_prefix);
+                let addition = sysconfig::addition(&part.name, self.interpreter);
+                Content::bytes(amend::amended(text, &addition))
+            } else if let Some(addition) = amend::addition(&part.name) {
+                Content::bytes(amend::amended(read()?, addition))
+            } else {
+                Content::File(part.path.clone())
+            };
+            self.insert(self.stdlib_path(part)?, content, part.executable, &self.origin.clone())?;
         }
         Ok(())
     }
@@ -161,9 +180,9 @@ impl Harvester<'_> {
         let bytes = fs::read(&part.path).context(|| format!("cannot read {}", part.path.display()))?;
         let path = self.stdlib_path(part)?;
         let module = path.file_name().split('.').next().unwrap_or_default().to_owned();
-        if module == "_tkinter" {
-            // Its library reads them from a directory that is compiled into it.
-            self.left_out.push("tkinter is left out: it cannot start without Tcl's scripts".into());
+        if module == "_tkinter" && !self.kept.has(Keep::Tkinter) {
+            self.left_out
+                .push("tkinter is left out, with Tcl and Tk: `--keep tkinter` brings them along".into());
             return Ok(());
         }
         let view = match View::read(&bytes) {
@@ -178,7 +197,13 @@ impl Harvester<'_> {
             return Ok(());
         }
         if let Err(missing) = self.libraries.add(&Scope::below(scope, &part.path, &view), &view.needed) {
-            self.notes.push(format!("{module} is left out: it needs {missing}"));
+            let message = format!("{module} is left out: it needs {missing}");
+            if module == "_tkinter" {
+                return Err(
+                    Failure::new(message).hint("install Tcl and Tk, or leave tkinter out of what is kept")
+                );
+            }
+            self.notes.push(message);
             return Ok(());
         }
         // Where it is linked into the modules themselves.
@@ -190,7 +215,8 @@ impl Harvester<'_> {
     /// Every library that was found to be needed, each once, under the name it is asked for.
     fn add_libraries(&mut self) -> Result<()> {
         let found = self.libraries.found();
-        self.carried = carried(&found, &self.interpreter.base_prefix);
+        let told = [&found[..], &self.machines].concat();
+        self.carried = carried(&told, &self.interpreter.base_prefix);
         for (name, source) in found {
             let directory = glibc::place(&name, self.machine).unwrap_or(SEARCH_PATH[0]);
             let path = tree_path(format!("{directory}/{name}"))?;

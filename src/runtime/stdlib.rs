@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::keep::{Keep, Kept};
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 
@@ -15,6 +16,11 @@ const DYNLOAD: &str = "lib-dynload";
 pub struct Stdlib {
     /// What is packed, sorted by name.
     pub parts: Vec<Part>,
+    kept: Kept,
+    /// Which of what is to be kept was there.
+    met: Kept,
+    /// The end of the names of the byte code that is compiled anyway: `.cpython-312.pyc`.
+    own_bytecode: String,
     left_out: BTreeMap<Reason, BTreeSet<String>>,
 }
 
@@ -36,6 +42,7 @@ enum Reason {
     Tests,
     Build,
     Pip,
+    Tk,
     Distribution,
     Dangling,
     Name,
@@ -48,6 +55,7 @@ impl Reason {
             Reason::Tests => Some("tests and demonstrations"),
             Reason::Build => Some("what only building needs"),
             Reason::Pip => Some("the wheels that ensurepip installs"),
+            Reason::Tk => Some("what opens windows"),
             Reason::Distribution => Some("what belongs to this machine's distribution"),
             Reason::Dangling => Some("links to nothing"),
             Reason::Name => Some("names that are not UTF-8"),
@@ -70,14 +78,21 @@ pub fn parent(interpreter: &Interpreter) -> &'static str {
 
 impl Stdlib {
     /// Reads which files there are. Symbolic links are followed, also out of the installation.
-    pub fn read(interpreter: &Interpreter) -> Result<Self> {
+    pub fn read(interpreter: &Interpreter, kept: Kept) -> Result<Self> {
         let root = &interpreter.stdlib;
         if !root.join("os.py").is_file() {
             return Err(Failure::new(format!("there is no standard library at {}", root.display())).hint(
                 "name an interpreter with its standard library unpacked in a directory with --python",
             ));
         }
-        let mut stdlib = Stdlib { parts: Vec::new(), left_out: BTreeMap::new() };
+        let (major, minor, _) = interpreter.version;
+        let mut stdlib = Stdlib {
+            parts: Vec::new(),
+            kept,
+            met: Kept::default(),
+            own_bytecode: format!(".cpython-{major}{minor}.pyc"),
+            left_out: BTreeMap::new(),
+        };
         stdlib.walk(root, "", &mut Vec::new())?;
         if let Some(dynload) = &interpreter.dynload
             && !root.join(DYNLOAD).is_dir()
@@ -116,8 +131,8 @@ impl Stdlib {
                 self.leave_out(Reason::Dangling, name);
                 continue;
             };
-            if let Some(reason) = reason(&name, metadata.is_dir()) {
-                self.leave_out(reason, name);
+            if self.is_left_out(&name, metadata.is_dir()) {
+                // Told, where that is worth a word.
             } else if metadata.is_dir() {
                 self.walk(&path, &format!("{name}/"), above)?;
             } else if metadata.is_file() {
@@ -129,6 +144,27 @@ impl Stdlib {
         Ok(())
     }
 
+    /// What is to be kept and is nowhere in this standard library.
+    pub fn nothing_to_keep(&self) -> Option<Keep> {
+        let here = |part: &Keep| !matches!(part, Keep::Headers | Keep::Static | Keep::Pycache);
+        self.kept.less(self.met).parts().find(here)
+    }
+
+    /// Leaves out what nobody asked for.
+    fn is_left_out(&mut self, name: &str, is_directory: bool) -> bool {
+        let own = || name.contains("__pycache__/") && name.ends_with(&self.own_bytecode);
+        let reason = if own() { Some(Reason::Elsewhere) } else { reason(name, is_directory, self.kept) };
+        if let Some(reason) = reason {
+            self.leave_out(reason, name.to_owned());
+            return true;
+        }
+        let part = part(name, is_directory);
+        if let Some(part) = part {
+            self.met = self.met.and(Kept::of(part));
+        }
+        false
+    }
+
     fn leave_out(&mut self, reason: Reason, name: String) {
         let module = name.strip_prefix("lib-dynload/").and_then(|file| file.split('.').next());
         let name = module.map_or(name.clone(), str::to_owned);
@@ -137,29 +173,51 @@ impl Stdlib {
 }
 
 /// Why a file or a directory of the standard library is left out, if it is.
-fn reason(name: &str, is_directory: bool) -> Option<Reason> {
+fn reason(name: &str, is_directory: bool, kept: Kept) -> Option<Reason> {
+    let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let top = parent.is_empty();
+    if let Some(part) = part(name, is_directory) {
+        return match part {
+            _ if kept.has(part) => None,
+            Keep::Tests => Some(Reason::Tests),
+            Keep::Idle | Keep::Turtledemo => Some(Reason::Tk),
+            Keep::Ensurepip => Some(Reason::Pip),
+            Keep::Headers | Keep::Static => Some(Reason::Build),
+            Keep::Pycache => Some(Reason::Elsewhere),
+            // That it is left out is told where its libraries are looked for.
+            Keep::Tkinter => None,
+        };
+    }
+    match last {
+        "site-packages" | "dist-packages" if is_directory => Some(Reason::Elsewhere),
+        "sitecustomize.py" | "usercustomize.py" | "EXTERNALLY-MANAGED" if top => Some(Reason::Distribution),
+        _ if !is_directory && last.ends_with(".exe") => Some(Reason::Build),
+        _ => None,
+    }
+}
+
+/// The part that a file or a directory of the standard library belongs to, if it is left out without being asked for.
+fn part(name: &str, is_directory: bool) -> Option<Keep> {
     let (parent, last) = name.rsplit_once('/').unwrap_or(("", name));
     let top = parent.is_empty();
     if is_directory {
         return match last {
-            "__pycache__" | "site-packages" | "dist-packages" => Some(Reason::Elsewhere),
-            "test" | "tests" | "idle_test" => Some(Reason::Tests),
-            "idlelib" | "turtledemo" if top => Some(Reason::Tests),
-            "_bundled" if parent == "ensurepip" => Some(Reason::Pip),
-            _ if top && last.starts_with("config-") => Some(Reason::Build),
+            "__pycache__" => Some(Keep::Pycache),
+            "test" | "tests" | "idle_test" => Some(Keep::Tests),
+            "idlelib" if top => Some(Keep::Idle),
+            "turtledemo" if top => Some(Keep::Turtledemo),
+            "_bundled" if parent == "ensurepip" => Some(Keep::Ensurepip),
+            _ if top && last.starts_with("config-") => Some(Keep::Static),
             _ => None,
         };
     }
     let module = last.split('.').next().unwrap_or_default();
     match last.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("a" | "o" | "h" | "exe") => Some(Reason::Build),
-        Some("so") if is_for_tests(module) => Some(Reason::Tests),
-        _ => match last {
-            "sitecustomize.py" | "usercustomize.py" | "EXTERNALLY-MANAGED" if top => {
-                Some(Reason::Distribution)
-            }
-            _ => None,
-        },
+        Some("a" | "o") => Some(Keep::Static),
+        Some("h") => Some(Keep::Headers),
+        Some("so") if is_for_tests(module) => Some(Keep::Tests),
+        Some("so") if module == "_tkinter" => Some(Keep::Tkinter),
+        _ => None,
     }
 }
 
@@ -176,8 +234,9 @@ mod tests {
 
     #[test]
     fn tests_and_build_leftovers_are_left_out_and_nothing_else() {
+        let none = Kept::default();
         let directories = ["test", "ctypes/test", "lib2to3/tests", "idlelib", "config-3.12-x86_64-linux-gnu"];
-        assert!(directories.iter().all(|name| reason(name, true).is_some()));
+        assert!(directories.iter().all(|name| reason(name, true, none).is_some()));
         let files = [
             "lib-dynload/_testcapi.cpython-312-x86_64-linux-gnu.so",
             "lib-dynload/xxlimited_35.cpython-312-x86_64-linux-gnu.so",
@@ -185,17 +244,38 @@ mod tests {
             "sitecustomize.py",
             "EXTERNALLY-MANAGED",
         ];
-        assert!(files.iter().all(|name| reason(name, false).is_some()));
+        assert!(files.iter().all(|name| reason(name, false, none).is_some()));
         let kept = ["unittest", "email", "tkinter", "ensurepip", "lib-dynload", "json", "importlib/metadata"];
-        assert!(kept.iter().all(|name| reason(name, true).is_none()));
+        assert!(kept.iter().all(|name| reason(name, true, none).is_none()));
         let kept = [
             "os.py",
             "configparser.py",
             "_sysconfigdata__linux_x86_64-linux-gnu.py",
             "lib-dynload/_ctypes.cpython-312-x86_64-linux-gnu.so",
-            "lib-dynload/_tkinter.cpython-312-x86_64-linux-gnu.so",
             "unittest/sitecustomize.py",
         ];
-        assert!(kept.iter().all(|name| reason(name, false).is_none()));
+        assert!(kept.iter().all(|name| reason(name, false, none).is_none()));
+    }
+
+    #[test]
+    fn each_part_is_kept_when_it_is_asked_for_and_no_other() {
+        let cases = [
+            ("test", true, "tests"),
+            ("lib-dynload/_testcapi.so", false, "tests"),
+            ("idlelib", true, "idle"),
+            ("turtledemo", true, "turtledemo"),
+            ("ensurepip/_bundled", true, "ensurepip"),
+            ("config-3.12-x86_64-linux-gnu", true, "static"),
+            ("msilib/x.h", false, "headers"),
+            ("json/__pycache__", true, "pycache"),
+        ];
+        let words = cases.map(|(.., word)| word);
+        for (name, is_directory, word) in cases {
+            assert!(reason(name, is_directory, Kept::parse([word]).unwrap()).is_none(), "{name}");
+            let others = Kept::parse(words.iter().filter(|other| **other != word)).unwrap();
+            assert!(reason(name, is_directory, others).is_some(), "{name}");
+        }
+        let all = Kept::parse(words).unwrap();
+        assert!(["site-packages", "dist-packages"].iter().all(|name| reason(name, true, all).is_some()));
     }
 }

@@ -143,7 +143,7 @@ fn sizes(tree: &Tree) -> BTreeMap<String, u64> {
 fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
     for executable in interpreters() {
         let interpreter = Interpreter::probe(&executable).unwrap();
-        let harvest = harvest(&interpreter).unwrap();
+        let harvest = harvest(&interpreter, Kept::default()).unwrap();
         eprintln!("{} {:?}", interpreter.base_executable.display(), sizes(&harvest.tree));
         harvest.notes.iter().chain(&harvest.left_out).for_each(|note| eprintln!("  {note}"));
         let directory = tempfile::tempdir().unwrap();
@@ -176,9 +176,58 @@ fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
 }
 
 #[test]
+fn what_is_kept_is_there_and_works_in_an_empty_root() {
+    for executable in interpreters() {
+        let interpreter = Interpreter::probe(&executable).unwrap();
+        let mut all =
+            "ensurepip headers idle pycache static tests tkinter turtledemo".split(' ').collect::<Vec<_>>();
+        // What this interpreter does not have is refused, by name.
+        while let Err(failure) = harvest(&interpreter, Kept::parse(&all).unwrap()).map(drop) {
+            eprintln!("  {failure}");
+            let refused = |word: &&str| {
+                let part = Kept::parse([word]).unwrap().parts().next().unwrap();
+                failure.to_string().contains(part.described())
+            };
+            all.retain(|word| !refused(word));
+            let windows = all.contains(&"tkinter");
+            all.retain(|word| windows || !["idle", "turtledemo"].contains(word));
+            assert!(failure.advice().is_some());
+        }
+        let kept = Kept::parse(&all).unwrap();
+        let harvest = harvest(&interpreter, kept).unwrap();
+        let names: Vec<&str> = harvest.tree.iter().map(|(path, _)| &**path).collect();
+        let there = |part: &str| names.iter().any(|name| name.contains(part));
+        for (word, part) in [
+            ("ensurepip", "/ensurepip/_bundled/pip-"),
+            ("headers", "/Python.h"),
+            ("idle", "/idlelib/idle.py"),
+            ("static", "/Makefile"),
+            ("tests", "/lib-dynload/_testcapi."),
+            ("tkinter", "/lib-dynload/_tkinter."),
+            ("turtledemo", "/turtledemo/__main__.py"),
+        ] {
+            assert_eq!(there(part), all.contains(&word), "{}: {part}", executable.display());
+        }
+        let Some(words) = chroot().filter(|_| all.contains(&"tkinter")) else { continue };
+        let directory = tempfile::tempdir().unwrap();
+        write(&harvest, directory.path());
+        let mut python = Command::new(words[0]);
+        python.args(&words[1..]).arg(directory.path()).arg(format!("/{}", harvest.python.executable));
+        // Without a display, Tcl starts, and finds its scripts.
+        let told = run(
+            &mut python,
+            "import os, tkinter; print(tkinter.Tcl().eval('package require msgcat; info library'), \
+             [name for name in os.environ if name.startswith('TCL')])",
+        );
+        let said = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(said.starts_with("/python/lib/tcl") && said.ends_with("[]\n"), "{told:?}");
+    }
+}
+
+#[test]
 fn nothing_of_a_harvest_looks_for_libraries_outside() {
     let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
-    let harvest = harvest(&interpreter).unwrap();
+    let harvest = harvest(&interpreter, Kept::default()).unwrap();
     let mut names: Vec<String> = Vec::new();
     let mut needed = Vec::new();
     for (path, node) in harvest.tree.iter() {
@@ -197,7 +246,8 @@ fn nothing_of_a_harvest_looks_for_libraries_outside() {
 #[test]
 fn two_harvests_of_one_interpreter_are_equal() {
     let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
-    let (one, two) = (harvest(&interpreter).unwrap(), harvest(&interpreter).unwrap());
+    let (one, two) =
+        (harvest(&interpreter, Kept::default()).unwrap(), harvest(&interpreter, Kept::default()).unwrap());
     assert_eq!((&one.python, &one.notes), (&two.python, &two.notes));
     assert_eq!(one.tree.len(), two.tree.len());
     for ((path, first), (other, second)) in one.tree.iter().zip(two.tree.iter()) {
@@ -230,7 +280,7 @@ fn a_module_whose_library_is_not_on_this_machine_is_left_out_with_a_note() {
     let mut foreign = library("libm.so.6").build();
     foreign[18] = 0x08;
     write("_foreign", foreign);
-    let harvest = harvest(&interpreter).unwrap();
+    let harvest = harvest(&interpreter, Kept::default()).unwrap();
     let module = |name: &str| harvest.tree.get(&format!("python/lib/python3.99/lib-dynload/{name}.so"));
     let good = View::read(&module("_good").unwrap().content.read().unwrap()).unwrap();
     assert!(good.runpath.is_none() && good.rpath.is_empty());
@@ -249,7 +299,7 @@ fn links_out_of_the_standard_library_are_followed_and_links_in_circles_are_not()
     symlink("../../outside.py", interpreter.stdlib.join("inside.py")).unwrap();
     symlink(".", interpreter.stdlib.join("circle")).unwrap();
     symlink("/nonexistent", interpreter.stdlib.join("dangling.py")).unwrap();
-    let harvest = harvest(&interpreter).unwrap();
+    let harvest = harvest(&interpreter, Kept::default()).unwrap();
     let inside = harvest.tree.get("python/lib/python3.99/inside.py").unwrap();
     assert_eq!(inside.content.read().unwrap(), b"outside");
     assert!(harvest.tree.iter().all(|(path, _)| !path.contains("circle")));
@@ -260,7 +310,9 @@ fn links_out_of_the_standard_library_are_followed_and_links_in_circles_are_not()
 fn what_cannot_be_harvested_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let mut interpreter = with_stdlib(directory.path());
-    let refusal = |interpreter: &Interpreter| harvest(interpreter).map(|_| ()).unwrap_err().to_string();
+    let refusal = |interpreter: &Interpreter| {
+        harvest(interpreter, Kept::default()).map(|_| ()).unwrap_err().to_string()
+    };
     fs::remove_file(interpreter.stdlib.join("os.py")).unwrap();
     assert!(refusal(&interpreter).starts_with("there is no standard library at "));
     interpreter.base_executable = directory.path().join("python3");

@@ -21,6 +21,9 @@ pub struct Recipe {
     pub compressor: String,
     /// The compression level, 1 to 22.
     pub level: i32,
+    /// What was kept of the Python that is left out otherwise, in coil's words, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<String>,
     /// What was named to be packed, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
@@ -110,7 +113,7 @@ impl Recipe {
             return Err("its recipe has an extra or a group without a name".into());
         }
         let own = [&self.coil, &self.compressor].into_iter().chain(&self.entry).chain(self.commands.values());
-        let own = own.chain(&self.host_libraries).chain(&self.bring_libraries);
+        let own = own.chain(&self.keep).chain(&self.host_libraries).chain(&self.bring_libraries);
         let own = own.chain(&self.extras).chain(&self.groups);
         let inputs = self.inputs.iter().flat_map(|input| input.extras.iter().chain([&input.name]));
         if own.chain(inputs).any(|text| text.contains(['\0', '\n'])) {
@@ -134,6 +137,7 @@ mod tests {
             coil: "0.1.0".into(),
             compressor: "libzstd 1.5.7".into(),
             level: 9,
+            keep: vec!["tests".into()],
             inputs: vec![
                 input(InputKind::Directory, "."),
                 input(InputKind::Requirement, "x @ https://host/a/x.zip"),
