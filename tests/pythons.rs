@@ -29,7 +29,10 @@ fn interpreters_that_cannot_be_packed_say_what_they_are() {
     let bench = telling(bench, "future", r#"s/"version": \[3, [0-9]*/"version": [3, 15/"#);
     let bench = telling(bench, "musl", r#"s/"glibc": \[[^]]*\]/"glibc": null/"#);
     let bench = telling(bench, "bare", r#"s|"stdlib": "[^"]*"|"stdlib": "/nowhere/lib"|"#);
-    let bench = bench.program("broken", "#!/bin/sh\necho 'error while loading shared libraries: libpython3.99.so' >&2\nexit 127\n");
+    let bench = bench.program(
+        "broken",
+        "#!/bin/sh\necho 'error while loading shared libraries: libpython3.99.so' >&2\nexit 127\n",
+    );
     let mut foreign = fs::read("/proc/self/exe").unwrap();
     // The field e_machine: a processor that nobody has here.
     foreign[18..20].copy_from_slice(&0x1234u16.to_le_bytes());
@@ -63,7 +66,11 @@ fn archives_that_are_none_are_refused() {
 #[test]
 fn what_is_to_be_kept_is_named_right_and_is_there() {
     let bench = Bench::new().file("main.py", "").file("coil.toml", "keep = [\"tset\"]\n");
-    refuse(&bench, &["--keep", "tkiner"], &["no part of a Python called \"tkiner\"", "did you mean tkinter?"]);
+    refuse(
+        &bench,
+        &["--keep", "tkiner"],
+        &["no part of a Python called \"tkiner\"", "did you mean tkinter?"],
+    );
     let ran = bench.try_pack(&["main.py", "--keep", "headers,everything", "-o", "out"]);
     assert!(ran.code() == Some(1) && ran.stderr.contains("\"everything\""), "{ran}");
     let ran = bench.try_pack(&[".", "-e", "main.py", "-o", "out"]);
