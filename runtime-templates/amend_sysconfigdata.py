@@ -7,7 +7,7 @@ def _coil_relocate(paths):
     import sys
 
     prefix = sys.base_prefix
-    image = re.compile(r"(?<![\w./+-])/python(?![\w.+-])")
+    image = re.compile(r"(?:(?<![\w./+-])|(?<=-[IL]))/python(?![\w.+-])")
     here = lambda match: prefix
     for name, value in build_time_vars.items():
         if isinstance(value, str) and "/python" in value:
