@@ -40,7 +40,7 @@ fn interpreters_that_cannot_be_packed_say_what_they_are() {
     refuse(&bench, &["./pypy"], &["pypy is pypy, and only CPython can be packed"]);
     refuse(&bench, &["./future"], &["coil packs 3.9 to 3.14"]);
     refuse(&bench, &["./musl"], &["does not run on glibc"]);
-    refuse(&bench, &["./bare"], &["no standard library at /nowhere/lib"]);
+    refuse(&bench, &["./bare"], &["cannot read the standard library of"]);
     refuse(&bench, &["./broken"], &["failed to tell what it is", "libpython3.99.so"]);
     refuse(&bench, &["./foreign"], &["cannot start the interpreter ./foreign"]);
     refuse(&bench, &["prefix"], &["prefix holds no interpreter: there is no bin/python3 in it"]);
@@ -65,7 +65,7 @@ fn archives_that_are_none_are_refused() {
 
 #[test]
 fn what_is_to_be_kept_is_named_right_and_is_there() {
-    let bench = Bench::new().file("main.py", "").file("coil.toml", "keep = [\"tset\"]\n");
+    let bench = Bench::new().file("main.py", "").file("coil.toml", "keep = [\"test\"]\n");
     refuse(
         &bench,
         &["--keep", "tkiner"],

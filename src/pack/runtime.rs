@@ -33,8 +33,10 @@ pub struct Facts {
 pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
     let Packing { interpreter, kept, level, store, report, .. } = packing;
     let told = essence(interpreter);
-    let state = state(interpreter, *kept).context(|| {
-        format!("cannot read the standard library of {}", interpreter.base_executable.display())
+    let state = state(interpreter, *kept)
+        .context(|| format!("cannot read the standard library of {}", interpreter.base_executable.display()));
+    let state = state.map_err(|failure| {
+        failure.hint("name an interpreter with its standard library in a directory with --python")
     })?;
     let key = Key::new("runtime", &[&told, &kept.to_string(), &state, &level.to_string()]);
     let mut task = None;
