@@ -133,12 +133,13 @@ impl Layers {
 
     /// Copies those that are missing. Nothing else stays: what lies between layers is zero in every bundle.
     fn become_these(&mut self, wanted: Vec<Piece>) -> io::Result<()> {
-        if !wanted.starts_with(&self.there) {
-            self.there.clear();
-            self.file.file().set_len(0)?;
+        let good = wanted.iter().zip(&self.there).take_while(|(one, other)| one == other).count();
+        if good < self.there.len() {
+            self.there.truncate(good);
+            let end = self.there.last().map_or(0, |last| last.offset + last.size);
+            self.file.file().set_len(self.start + end)?;
         }
-        let missing = self.there.len();
-        wanted.into_iter().skip(missing).try_for_each(|piece| self.add(piece))
+        wanted.into_iter().skip(good).try_for_each(|piece| self.add(piece))
     }
 
     fn add(&mut self, piece: Piece) -> io::Result<()> {
@@ -197,4 +198,44 @@ fn holds_something_else(out: &Path) -> bool {
 
 fn directory_of(out: &Path) -> &Path {
     out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_copied_ahead_that_are_not_wanted_leave_no_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let blob = |name: &str, byte: u8, size: usize| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, vec![byte; size]).unwrap();
+            (BlobPlace { file, offset: 0 }, size as u64)
+        };
+        let (runtime, wheel, libraries) = (blob("r", 1, 5000), blob("w", 2, 9000), blob("l", 3, 10));
+        let pieces = |blobs: &[&(BlobPlace, u64)]| {
+            let mut end = 0;
+            let piece = |(place, size): &&(BlobPlace, u64)| {
+                let piece = Piece { place: place.clone(), offset: align(end), size: *size };
+                end = piece.offset + size;
+                piece
+            };
+            blobs.iter().map(piece).collect::<Vec<_>>()
+        };
+        let made = |ahead: &[&(BlobPlace, u64)]| {
+            let (sender, wanted) = channel();
+            pieces(ahead).into_iter().for_each(|piece| sender.send(piece).unwrap());
+            drop(sender);
+            let file = Unfinished::new(directory.path()).unwrap();
+            let mut layers = Layers::copy(file, 4096, &wanted).unwrap();
+            layers.become_these(pieces(&[&runtime, &libraries, &wheel])).unwrap();
+            layers.file.publish(&directory.path().join("out")).unwrap();
+            std::fs::read(directory.path().join("out")).unwrap()
+        };
+        let plain = made(&[]);
+        assert_eq!(plain.len(), 4096 + 8192 + 4096 + 9000);
+        assert!(made(&[&runtime, &libraries]) == plain);
+        assert!(made(&[&runtime, &wheel]) == plain, "a layer came between the two");
+        assert!(made(&[&wheel, &runtime, &wheel]) == plain);
+    }
 }

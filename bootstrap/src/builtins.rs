@@ -74,7 +74,9 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
         Builtin::Where => {
             let libc = c_library::choose(bundle.manifest(), host.order()?)?;
             let place = |candidate: &Candidate| candidate.environment(&bundle.digest(), libc);
-            host.candidates.iter().map(|candidate| format!("{}\n", place(candidate).display())).collect()
+            let counts = |candidate: &&Candidate| !candidate.prepared || place(candidate).exists();
+            let places = host.candidates.iter().filter(counts).map(place);
+            places.map(|place| format!("{}\n", place.display())).collect()
         }
     };
     // A reader that went away (`| head`) is no error.
