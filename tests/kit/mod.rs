@@ -9,6 +9,7 @@
 
 mod bench;
 pub mod empty_root;
+pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
 pub mod index;
@@ -17,6 +18,7 @@ mod packed;
 mod probe;
 mod ran;
 mod runtime;
+mod small;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -31,6 +33,7 @@ pub use packed::{Packed, Start};
 pub use probe::probe;
 pub use ran::Ran;
 pub use runtime::{QUICK, cache_with_runtime, runtime_file};
+pub use small::{small, snapshot};
 
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {
