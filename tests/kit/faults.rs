@@ -129,8 +129,7 @@ impl Tracing<'_> {
     fn to_its_end(mut self) -> i32 {
         let (_, status) = wait(self.leader);
         assert!(libc::WIFSTOPPED(status), "the program did not start: {status:#x}");
-        let options =
-            libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
+        let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
         request(libc::PTRACE_SETOPTIONS, self.leader, (options | libc::PTRACE_O_EXITKILL) as usize);
         request(libc::PTRACE_SYSCALL, self.leader, 0);
         loop {
@@ -290,7 +289,9 @@ fn registers(thread: i32) -> Option<libc::user_regs_struct> {
 
 fn set_registers(thread: i32, registers: &libc::user_regs_struct) {
     // SAFETY: the kernel only reads the structure.
-    unsafe { libc::ptrace(libc::PTRACE_SETREGS, thread, ptr::null_mut::<c_void>(), ptr::from_ref(registers)) };
+    unsafe {
+        libc::ptrace(libc::PTRACE_SETREGS, thread, ptr::null_mut::<c_void>(), ptr::from_ref(registers))
+    };
 }
 
 /// Whether a thread that stopped at a call has still to make it.

@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of the kit")]
 
+mod arrivals;
 mod bench;
 pub mod empty_root;
 pub mod faults;
@@ -25,6 +26,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+pub use arrivals::Arrivals;
 pub use bench::Bench;
 pub use empty_root::EmptyRoot;
 pub use fixture::WheelBuilder;

@@ -21,11 +21,8 @@ const SLOTS: [Slot; 2] = [Slot { offset: 256, size: 4096 }, Slot { offset: 5000,
 /// A bundle of the app `small` in this version; versions share the runtime and the wheel. It prints `started` and its version.
 pub fn small(version: &str) -> Packed {
     let place = standing(&format!("small-{version}"));
-    let layers = [
-        (LayerKind::Runtime, runtime()),
-        (LayerKind::Wheel, wheel()),
-        (LayerKind::App, app(version)),
-    ];
+    let layers =
+        [(LayerKind::Runtime, runtime()), (LayerKind::Wheel, wheel()), (LayerKind::App, app(version))];
     let (mut described, mut blobs, mut end) = (Vec::new(), Vec::new(), 0);
     for (kind, tree) in &layers {
         let path = place.join(format!("{kind:?}"));
@@ -44,7 +41,12 @@ pub fn small(version: &str) -> Packed {
 
 fn runtime() -> Tree {
     let mut tree = Tree::new();
-    add(&mut tree, "python/bin/python3.12", program("IFS= read -r line < \"$1\"\necho \"started $line\"\n"), true);
+    add(
+        &mut tree,
+        "python/bin/python3.12",
+        program("IFS= read -r line < \"$1\"\necho \"started $line\"\n"),
+        true,
+    );
     add(&mut tree, "python/libc/ld.so", vec![1; 64], true);
     add(&mut tree, "python/lib/python3.12/os.py", b"import sys\n".to_vec(), false);
     add(&mut tree, "python/lib/python3.12/json/__init__.py", Vec::new(), false);
@@ -83,7 +85,8 @@ fn add(tree: &mut Tree, path: &str, bytes: Vec<u8>, executable: bool) {
 }
 
 fn link(tree: &mut Tree, path: &str, target: &str) {
-    let node = Node { content: Content::Symlink(target.into()), executable: false, origin: "the test".into() };
+    let node =
+        Node { content: Content::Symlink(target.into()), executable: false, origin: "the test".into() };
     tree.insert(path_of(path), node).unwrap();
 }
 
