@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, RwLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -90,11 +90,14 @@ fn clean_up_races_with_starts_and_no_start_notices() {
     let cache = scratch();
     let cache = cache.path();
     let running = AtomicUsize::new(2);
+    // Nothing is made older while a start is under way, which notes that it uses it.
+    let gate = RwLock::new(());
     thread::scope(|scope| {
         for (app, said) in [(&old, "started old"), (&new, "started new")] {
-            let running = &running;
+            let (running, gate) = (&running, &gate);
             scope.spawn(move || {
                 for _ in 0..60 {
+                    let _going = gate.read().unwrap();
                     let ran = app.start().cache(cache).run();
                     // Before anything can fail: the others wait for it.
                     let well = ran.code() == Some(0) && ran.stdout.trim_end() == said;
@@ -108,12 +111,14 @@ fn clean_up_races_with_starts_and_no_start_notices() {
         }
         let long_ago = SystemTime::now() - Duration::from_secs(40 * 24 * 3600);
         while (1..=2).contains(&running.load(Ordering::Relaxed)) {
+            let alone = gate.write();
             for place in entries(cache, "envs") {
                 // As if it had been used long ago, before each clean-up.
                 if let Ok(record) = fs::File::open(place.join(".launch")) {
                     record.set_modified(long_ago).unwrap();
                 }
             }
+            drop(alone);
             let ran = old.start().cache(cache).env("COIL", "gc").run();
             assert!(ran.code() == Some(0) || !cache.join("tmp").exists(), "{ran}");
         }

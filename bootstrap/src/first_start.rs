@@ -3,7 +3,6 @@
 //! It can be killed at any byte. Everything is made in a workspace of its own and comes to its place
 //! by a rename; a workspace whose owner is gone is swept away by the next first start.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -82,7 +81,7 @@ fn unpack_missing(
     // Where files vanish one by one, a directory that is there says little of what is in it.
     let compare = repair || cache.is_swept();
     let mut wanted: Vec<(&Layer, PathBuf)> = Vec::new();
-    let mut replaced = BTreeSet::new();
+    let mut replaced = Vec::new();
     for layer in &manifest.layers {
         let twice = wanted.iter().any(|(other, _)| other.digest == layer.digest);
         if twice {
@@ -90,7 +89,7 @@ fn unpack_missing(
         }
         let ready = is_ready(manifest, layer, cache);
         if ready && compare && !unpacked::compare_layer(bundle, layer, cache)?.is_empty() {
-            replaced.insert(layer.digest);
+            replaced.push(layer.digest);
         }
         if !ready || replaced.contains(&layer.digest) {
             wanted.push((layer, workspace.directory(&cache.directory(manifest, layer))?));

@@ -88,7 +88,7 @@ pub fn compare_layer(bundle: &Bundle, layer: &Layer, cache: &Cache) -> Result<Di
             }
         };
         differences.add(&path, what);
-        known.insert(path);
+        known.insert(path.to_string_lossy().into_owned());
     }
     if archive.finish()? != layer.diff_id {
         let what = format!("the layer {} unpacks to another archive than it should", layer.name);
@@ -119,7 +119,7 @@ pub fn compare_trees(expected: &Path, there: &Path) -> Differences {
             Err(error) => Some(reason(&error)),
         };
         differences.add(&path, what);
-        known.insert(path);
+        known.insert(path.to_string_lossy().into_owned());
     }
     find_others(there, &known, &mut differences);
     differences
@@ -220,12 +220,12 @@ fn check_kind(
 }
 
 /// What is below `place` and not among the known paths.
-fn find_others(place: &Path, known: &BTreeSet<PathBuf>, differences: &mut Differences) {
+fn find_others(place: &Path, known: &BTreeSet<String>, differences: &mut Differences) {
     let mut pending = vec![place.to_owned()];
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if !known.contains(&path) {
+            if !known.contains(&*path.to_string_lossy()) {
                 differences.add(&path, Some("is not in the bundle".into()));
             } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 pending.push(path);

@@ -67,9 +67,10 @@ pub fn run_with(
 ) -> Ran {
     let mut command = traced(command, one_core);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[allow(clippy::zombie_processes, reason = "it is waited for as a traced process")]
     let mut child = command.spawn().expect("a program that can be traced");
     let pid = child.id().cast_signed();
-    let status = Tracing { leader: pid, count: 0, fault: &mut fault, pending: Vec::new() }.to_its_end();
+    let status = Tracing { leader: pid, count: 0, fault: &mut fault, pending: Vec::new() }.follow();
     let text = |pipe: Option<&mut dyn Read>| {
         let mut bytes = Vec::new();
         pipe.expect("a pipe").read_to_end(&mut bytes).expect("a pipe can be read");
@@ -126,7 +127,7 @@ struct Tracing<'a> {
 
 impl Tracing<'_> {
     /// Follows all threads; returns how the process ended, as `wait(2)` says it.
-    fn to_its_end(mut self) -> i32 {
+    fn follow(mut self) -> i32 {
         let (_, status) = wait(self.leader);
         assert!(libc::WIFSTOPPED(status), "the program did not start: {status:#x}");
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
