@@ -117,14 +117,14 @@ class Contender:
 
     def __init__(self, name, app, stamp, command, room):
         self.name, self.app, self.stamp, self.command, self.room = name, app, stamp, command, room
-        self.cold, self.warm = [], []
+        self.cold, self.warm, self.why = [], [], None
 
     def start(self, starter):
-        """One start; a failure ends the benchmark, because the same start has worked before."""
+        """One start; where it fails, the contender takes no further part, although it had worked before."""
         seen = starter.start(self.command, self.room)
         wrong = self.app.wrong(printed(self.room), self.stamp)
         if seen["status"] != 0 or wrong:
-            sys.exit(f"{self.name}/{self.app.name} worked before and does not now: {complaint(self.room, wrong or seen['status'])}")
+            self.why = complaint(self.room, f"worked once, and then {wrong or 'ended with ' + str(seen['status'])}")
         return seen
 
 
@@ -148,7 +148,8 @@ def rounds(contenders, starter, cold, warm, on_disk, say):
 
 
 def in_turn(contenders, number):
-    return contenders if number % 2 == 0 else contenders[::-1]
+    still = [contender for contender in contenders if not contender.why]
+    return still if number % 2 == 0 else still[::-1]
 
 
 def ratios(starts, base, key="ms"):

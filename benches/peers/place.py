@@ -46,13 +46,14 @@ class Machine:
         """A virtualenv of the interpreter with these installed from an index, made once."""
         virtualenv = self.work / "tools" / name
         done = virtualenv / "installed.json"
-        if not (done.exists() and json.loads(done.read_text()) == [self.version, *map(str, requirements)]):
-            self.say(f"installing {' '.join(str(part) for part in requirements if not str(part).startswith('-')) or name}")
+        key = [self.version, *(part.read_text() if isinstance(part, Path) else part for part in requirements)]
+        if not (done.exists() and json.loads(done.read_text()) == key):
+            self.say(f"installing {name}")
             shutil.rmtree(virtualenv, ignore_errors=True)
             call([self.python, "-m", "venv", virtualenv])
             if requirements:
                 call([virtualenv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
-            done.write_text(json.dumps([self.version, *map(str, requirements)]))
+            done.write_text(json.dumps(key))
         return virtualenv
 
 

@@ -165,9 +165,14 @@ def of_app(options, say, machine, starter, app, chosen):
     on_disk = file_system(options.work) != "tmpfs"
     measure.rounds(contenders, starter, options.cold_rounds, options.rounds, on_disk, lambda text: say(f"{app.name}: {text}"))
     for contender in contenders:
-        rows[contender.name]["warm"] = contender.warm
-        rows[contender.name]["cold"] = contender.cold or contender.warm
+        if contender.why:
+            rows[contender.name]["why"] = contender.why
+            say(f"    {contender.name} {contender.why}")
+        else:
+            rows[contender.name].update(warm=contender.warm, cold=contender.cold)
         contender.room.empty()
+    if "why" in rows["virtualenv"]:
+        sys.exit(f"there is nothing to compare with, the virtualenv of {app.name} does not work: {rows['virtualenv']['why']}")
     return rows
 
 

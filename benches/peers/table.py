@@ -3,6 +3,7 @@
 from measure import quartiles, ratios
 
 BASE = "virtualenv"
+NOTHING = "–"
 
 
 def summary(results):
@@ -18,14 +19,18 @@ def summary(results):
             continue
         cells = []
         for kind in ("warm", "cold"):
-            cells.append(" / ".join(f"{ratios(row[kind], apps[app][BASE][kind])['median']:.2f}" if works(row) else "–" for app, row in zip(names, rows)))
-        cells.append(" / ".join(f"{quartiles([one['s'] for one in row['again']])['median']:.2f}" if works(row) else "–" for row in rows))
-        cells.append(" / ".join(f"{row['size']['mb']:.1f}" if works(row) else "–" for row in rows))
+            cells.append(" / ".join(ratio(row, apps[app][BASE], kind) for app, row in zip(names, rows)))
+        cells.append(" / ".join(f"{quartiles([one['s'] for one in row['again']])['median']:.2f}" if works(row) else NOTHING for row in rows))
+        cells.append(" / ".join(f"{row['size']['mb']:.1f}" if works(row) else NOTHING for row in rows))
         yield f"| {results['tools'][tool]['title']} | {' | '.join(cells)} |"
 
 
 def works(row):
     return bool(row) and "warm" in row
+
+
+def ratio(row, base, kind):
+    return f"{ratios(row[kind], base[kind])['median']:.2f}" if works(row) and row[kind] else NOTHING
 
 
 def whole(results):
@@ -56,8 +61,11 @@ def start_row(title, row, base):
         return f"| {title} | {row['why'].replace('|', '/')} | | | | | |"
     cells = []
     for kind in ("warm", "cold"):
+        if not row[kind]:
+            cells += [NOTHING, NOTHING]
+            continue
         cells += [quartered(ratios(row[kind], base[kind]), "{:.2f}"), quartered(quartiles([one["ms"] for one in row[kind]]), "{:.0f}")]
-    peaks = [quartiles([one["peak_mb"] for one in each["cold"]])["median"] for each in (row, base)]
+    peaks = [quartiles([one["peak_mb"] for one in each["cold"] or each["warm"]])["median"] for each in (row, base)]
     cells.append(f"{peaks[0]:.1f} ({peaks[0] / peaks[1]:.2f})")
     live, after = row["written"]["live"], row["written"]["after"]
     removed = " while it runs" if after["files"] < live["files"] / 2 else ""
