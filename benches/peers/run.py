@@ -38,7 +38,7 @@ def main():
     options = parse()
     results_file = options.work / "results.json"
     if not options.table:
-        results_file.write_text(json.dumps(measured(options), indent=1))
+        measure_all(options, results_file)
     if not results_file.exists():
         sys.exit(f"{results_file} is not there: nothing was measured yet")
     results = json.loads(results_file.read_text())
@@ -110,35 +110,36 @@ class Say:
         print(f"[{time.monotonic() - self.began:6.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-def measured(options):
+def measure_all(options, results_file):
+    """Measures app after app; what is known is written after each, so that a run that is stopped was not in vain."""
     say = Say()
     machine = Machine(options, say)
     chosen_apps = [apps.ALL[name] for name in options.apps]
     chosen = [tool(machine) for tool in tools.ALL if tool.name in options.chosen]
     load = os.getloadavg()[0]
-    results = {"apps": {}, "titles": {app.name: app.title for app in chosen_apps}}
     try:
-        machine.fetch_wheels(chosen_apps)
+        machine.fetch_wheels(list(apps.ALL.values()))
     except Failed as failed:
         sys.exit(f"the wheels could not be fetched: {failed}")
     starter = measure.Starter(machine.python)
+    results = {"apps": {}, "titles": {app.name: app.title for app in chosen_apps}}
     for app in chosen_apps:
         results["apps"][app.name] = of_app(options, say, machine, starter, app, chosen)
-    results["tools"] = {tool.name: {"title": tool.title, "version": tool.version, "carries": tool.carries} for tool in chosen}
-    results["conditions"] = {
-        "python": machine.version,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "file_system": file_system(options.work),
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-        "warm": options.rounds,
-        "cold": options.cold_rounds,
-        "floor_mb": starter.floor(),
-    }
+        results["tools"] = {tool.name: {"title": tool.title, "version": tool.version, "carries": tool.carries} for tool in chosen}
+        results["conditions"] = {
+            "python": machine.version,
+            "cores": os.cpu_count(),
+            "machine": platform.machine(),
+            "file_system": file_system(options.work),
+            "load_before": load,
+            "load_after": os.getloadavg()[0],
+            "warm": options.rounds,
+            "cold": options.cold_rounds,
+            "floor_mb": starter.floor(),
+        }
+        results_file.write_text(json.dumps(results, indent=1))
     starter.close()
     say("done")
-    return results
 
 
 def of_app(options, say, machine, starter, app, chosen):

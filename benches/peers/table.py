@@ -47,7 +47,7 @@ def whole(results):
         yield "| pack | first, s | / virtualenv | again, s | / virtualenv | files | MB | / virtualenv |"
         yield "|---|--:|--:|--:|--:|--:|--:|--:|"
         for tool, row in rows.items():
-            if "size" in row:
+            if works(row):
                 yield pack_row(results["tools"][tool]["title"], row, base)
         yield ""
     yield "| | version | what its file carries |"

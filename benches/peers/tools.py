@@ -239,7 +239,7 @@ class PyApp(Tool):
         yield from self.again(place)
 
     def again(self, place):
-        yield [*self.install(place), "--no-deps", "--no-build-isolation", "--force-reinstall", place.source]
+        yield [*self.install(place), "--no-deps", "--force-reinstall", place.source]
         yield ["tar", "-czf", place.cache / "distribution.tar.gz", "-C", place.cache, "python"]
         yield self.build(place.app.package, place.cache / "distribution.tar.gz")
         yield ["cp", self.target / "release/pyapp", place.out / place.app.name]
