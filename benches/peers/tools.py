@@ -102,7 +102,7 @@ class PyInstaller(Tool):
 
     def first(self, place):
         app = place.app
-        pack = [self.bin / "pyinstaller", self.form, "--noconfirm", "--log-level", "WARN", "--name", app.name, "--paths", "src"]
+        pack = [self.bin / "pyinstaller", self.form, "--strip", "--noconfirm", "--log-level", "WARN", "--name", app.name, "--paths", "src"]
         where = ["--distpath", place.out, "--workpath", place.cache / "build", "--specpath", place.source]
         return [[*pack, *where, *app.pyinstaller, f"src/{app.package}/__main__.py"]]
 
