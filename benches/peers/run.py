@@ -13,6 +13,7 @@ always measured anew, because only what was measured together can be compared.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -180,7 +181,8 @@ def of_app(options, say, machine, starter, app, chosen):
 def packed(options, tool, place):
     """Packs an app and packs it again, or takes what an earlier run has packed just so."""
     done = place.directory / "packed.json"
-    key = [tool.version, place.machine.version, place.app.digest()]
+    how = hashlib.sha256(Path(tools.__file__).read_bytes()).hexdigest()[:16]  # what each tool is told
+    key = [tool.version, how, place.machine.version, place.app.digest()]
     if tool.name == "coil":
         stat = options.coil.stat()
         key.append([stat.st_size, stat.st_mtime_ns])
