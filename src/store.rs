@@ -260,11 +260,16 @@ impl Store {
     }
 
     fn has(&self, blob: &Blob) -> bool {
-        let place = self.blob(&blob.digest);
+        self.has_blob(&blob.digest, blob.size)
+    }
+
+    /// Whether the blob with this digest and this size in bytes is there; it is about to be used if so.
+    pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        let place = self.blob(digest);
         let there = fs::metadata(&place);
         there.is_ok_and(|there| {
             last_use::mark_seen(&place, &there);
-            there.len() == blob.size
+            there.len() == size
         })
     }
 
