@@ -41,6 +41,8 @@ pub enum Command {
     Lock(Lock),
     /// Show what coil's cache holds, or remove what is no longer used.
     Cache(Cache),
+    /// Write all files inside a bundle into a directory, to look at them.
+    Unpack(Unpack),
     /// Check every byte of a bundle, and whether packing again gives the same.
     Verify(Verify),
     /// Put another runtime under an app: nothing else of the bundle changes.
@@ -183,6 +185,16 @@ fn parse_age(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "write a whole number before the unit, such as 7d".to_owned())?;
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// `coil unpack`
+#[derive(Debug, Args)]
+pub struct Unpack {
+    /// The bundle, for whatever machine.
+    pub bundle: PathBuf,
+    /// The directory, which is made, or is empty. It gets what stands at `/` in an image: python, venv, app.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// `coil verify`

@@ -24,6 +24,7 @@ use crate::format::digest::Digest;
 use crate::format::stamp;
 use crate::format::template;
 use crate::host::{Host, complain};
+use crate::mend;
 use crate::record::{Command, Record};
 
 /// Variables that would lead the interpreter to another standard library, or other modules. They are
@@ -84,8 +85,8 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
             continue;
         }
         match become_app(&record, &wish, host) {
-            // Part of the cache is gone: it is unpacked again.
-            Error::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => broken = true,
+            // Part of the cache is gone or damaged, or cannot execute any more: it is compared and mended.
+            Error::Exec { source, .. } if mend::can_help(&source) => broken = true,
             error => return Err(error),
         }
         break;
@@ -120,21 +121,24 @@ fn records<'a>(host: &'a Host, digest: &'a Digest, order: Order) -> impl Iterato
     host.candidates.iter().flat_map(move |candidate| {
         order.allowed().iter().filter_map(move |libc| {
             let place = candidate.environment(digest, *libc);
-            let bytes = read_record(&place.join(environment::RECORD)).ok()?;
-            candidate.distrust(host.uid).is_none().then_some(bytes)
+            let (bytes, first_today) = read_record(&place.join(environment::RECORD)).ok()?;
+            let trusted = candidate.distrust(host.uid).is_none();
+            if trusted && first_today && candidate.swept {
+                mend::look_after(host, candidate, || open_bundle(host, *digest));
+            }
+            trusted.then_some(bytes)
         })
     })
 }
 
-/// Reads a launch record, and notes that it is used: as many system calls as reading alone, on all but the first day's
+/// Reads a launch record, and notes that it is used, for the first time today or not: as many system calls as reading alone, on all but the first day's
 /// first start.
-fn read_record(path: &Path) -> io::Result<Vec<u8>> {
+fn read_record(path: &Path) -> io::Result<(Vec<u8>, bool)> {
     let file = File::open(path)?;
     let there = file.metadata()?;
     let mut bytes = Vec::with_capacity(there.len() as usize + 1);
     (&file).take(there.len() + 1).read_to_end(&mut bytes)?;
-    clean_up::note_use(&file, &there);
-    Ok(bytes)
+    Ok((bytes, clean_up::note_use(&file, &there)))
 }
 
 fn open_bundle(host: &Host, digest: Digest) -> Result<Bundle> {

@@ -7,8 +7,10 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of the kit")]
 
+mod arrivals;
 mod bench;
 pub mod empty_root;
+pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
 pub mod index;
@@ -17,6 +19,7 @@ mod packed;
 mod probe;
 mod ran;
 mod runtime;
+mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +27,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+pub use arrivals::Arrivals;
 pub use bench::Bench;
 pub use empty_root::EmptyRoot;
 pub use fixture::WheelBuilder;
@@ -32,6 +36,7 @@ pub use packed::{Packed, Start};
 pub use probe::probe;
 pub use ran::Ran;
 pub use runtime::{QUICK, cache_with_runtime, runtime_file};
+pub use small::{small, snapshot};
 
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {
