@@ -16,6 +16,7 @@ use crate::format::manifest::{Layer, Manifest};
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settle::{is_settled, settle};
+use crate::trace::{self, shown};
 use crate::unpack::unpack;
 use crate::workspace::Workspace;
 
@@ -28,20 +29,31 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let order = host.order()?;
     let libc = c_library::choose(manifest, order)?;
     let made_for = c_library::made_for(manifest, order);
+    trace::say("libc", || format!("{}, where {} is carried", libc.told(), manifest.python.libc));
     let cache = choose_cache(manifest, host, libc)?;
-    let _lock = cache.lock(manifest.unpacked_size());
+    let lock = cache.lock(manifest.unpacked_size());
+    trace::say(
+        "lock",
+        || if lock.is_some() { "held".into() } else { "cannot be had; going on without".into() },
+    );
     let place = cache.environment(&bundle.digest());
     if !repair && environment::is_usable(&place, &made_for) {
         // Somebody else was first while we waited.
+        trace::say("environment", || format!("another process has made {} by now", shown(&place)));
         return Ok(place);
     }
     cache.sweep(Some(Instant::now() + clean_up::BUDGET));
+    trace::say("sweep", || "what killed starts left behind is gone".into());
     let workspace = cache.workspace()?;
     unpack_missing(bundle, &cache, &workspace)?;
     let made = workspace.directory("environment")?;
     Assembly { cache: &cache, manifest, digest: bundle.digest(), host: &made_for }.assemble(&made)?;
     cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place, &made_for))?;
+    trace::say("environment", || {
+        format!("{}, with {} links", shown(&place), manifest.environment.links.len())
+    });
     clean_up::now_and_then(cache.root(), &manifest.name, &place, host.keep.as_deref());
+    trace::say("clean-up", || "what is not used any more was looked for, unless it was today already".into());
     Ok(place)
 }
 
@@ -49,8 +61,14 @@ fn choose_cache(manifest: &Manifest, host: &Host, libc: Choice) -> Result<Cache>
     let mut passed_over = Vec::new();
     for candidate in &host.candidates {
         match candidate.prepare(host.uid, manifest, libc) {
-            Ok(cache) => return Ok(cache),
-            Err(why) => passed_over.push((candidate.root.clone(), why)),
+            Ok(cache) => {
+                trace::say("cache", || format!("{} is taken", shown(cache.root())));
+                return Ok(cache);
+            }
+            Err(why) => {
+                trace::say("cache", || format!("{} is passed over: {why}", shown(&candidate.root)));
+                passed_over.push((candidate.root.clone(), why));
+            }
         }
     }
     Err(Error::NoCache(passed_over))
@@ -66,14 +84,17 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
         }
     }
     let total = wanted.iter().map(|(layer, _)| layer.unpacked_size).sum();
+    trace::say("layers", || format!("{} of {} are to be unpacked", wanted.len(), manifest.layers.len()));
     let progress = Progress::new(&manifest.name, total);
     unpack(bundle, &wanted, &|done| progress.show(done))?;
+    trace::say("unpack", || format!("{:.1} MB are unpacked and verified", total as f64 / 1e6));
     for (layer, made) in &wanted {
         settle(manifest, layer, cache, made)?;
         let place = cache.layer(manifest, layer);
         // What is there by now may be somebody else's work, just as good, and in use.
         cache.publish(made, &place, workspace, !is_ready(manifest, layer, cache))?;
     }
+    trace::say("settle", || "paths are written into programs, and the layers are at their places".into());
     Ok(())
 }
 

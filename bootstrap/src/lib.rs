@@ -20,6 +20,8 @@ pub mod launch;
 pub mod progress;
 pub mod record;
 pub mod settle;
+pub mod tally;
+pub mod trace;
 pub mod unpack;
 pub mod verify;
 pub mod workspace;

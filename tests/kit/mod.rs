@@ -11,6 +11,7 @@ mod bench;
 pub mod empty_root;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
+pub mod hostile;
 pub mod index;
 pub mod mounts;
 mod packed;
