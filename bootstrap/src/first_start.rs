@@ -87,7 +87,7 @@ fn unpack_missing(bundle: &Bundle, cache: &Cache, workspace: &Workspace) -> Resu
     trace::say("layers", || format!("{} of {} are to be unpacked", wanted.len(), manifest.layers.len()));
     let progress = Progress::new(&manifest.name, total);
     unpack(bundle, &wanted, &|done| progress.show(done))?;
-    trace::say("unpack", || format!("{:.1} MB are unpacked and verified", total as f64 / 1e6));
+    trace::say("unpack", || format!("{} are unpacked and verified", trace::megabytes(total)));
     for (layer, made) in &wanted {
         settle(manifest, layer, cache, made)?;
         let place = cache.layer(manifest, layer);

@@ -6,7 +6,7 @@
 //! directories and nowhere else: paths are checked, files are only ever created anew, and symbolic
 //! links are made when everything else is there, so that nothing can be written through one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
@@ -336,17 +336,17 @@ impl LayerWork<'_> {
 
     /// Says where the time went.
     fn tell(&self) {
-        let bytes = |layer: &Layer| (layer.unpacked_size as f64 / 1e6, layer.size as f64 / 1e6);
         trace::say("layer", || {
-            let (unpacked, packed) = bytes(self.layer);
-            format!("{}: {unpacked:.1} MB of {packed:.1} MB, {}", self.layer.name, self.tally)
+            let (unpacked, packed) = (self.layer.unpacked_size, self.layer.size);
+            let (unpacked, packed) = (trace::megabytes(unpacked), trace::megabytes(packed));
+            format!("{}: {unpacked} of {packed}, {}", self.layer.name, self.tally)
         });
     }
 
     fn make_links(&self, bundle: &Bundle) -> Result<()> {
         let _timing = self.tally.time(Doing::Link);
-        let links: BTreeMap<_, _> =
-            self.links.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let mut links = std::mem::take(&mut *self.links.lock().unwrap_or_else(PoisonError::into_inner));
+        links.sort_unstable();
         for (path, link) in &links {
             if passes_through_links(path, link, &links) {
                 let what = format!("the link {path} in a layer leads through another link");
@@ -371,10 +371,13 @@ impl LayerWork<'_> {
 /// The tar reader follows targets by their names alone: `a/..` is no place but its own. Where `a` is a link to somewhere
 /// else, the kernel goes elsewhere, perhaps out of the layer, and what lies below such a link, or is settled through
 /// it, would be written there.
-fn passes_through_links(path: &TreePath, target: &str, links: &BTreeMap<TreePath, String>) -> bool {
+fn passes_through_links(path: &TreePath, target: &str, links: &[(TreePath, String)]) -> bool {
     let mut place: Vec<&str> = path.split('/').collect();
     place.pop();
-    let is_link = |place: &[&str]| links.contains_key(place.join("/").as_str());
+    let is_link = |place: &[&str]| {
+        let place = place.join("/");
+        links.binary_search_by(|(link, _)| link.as_str().cmp(&place)).is_ok()
+    };
     if (1..=place.len()).any(|length| is_link(&place[..length])) {
         return true;
     }
@@ -417,8 +420,7 @@ mod tests {
     #[test]
     fn a_link_that_could_leave_its_layer_through_another_is_found() {
         let link = |path: &str, target: &str| (TreePath::new(path).unwrap(), target.to_owned());
-        let links: BTreeMap<_, _> =
-            [link("app/a/b/s", "../.."), link("app/lib", "lib64"), link("app/lib64/x.so", "x.so.1")].into();
+        let links = [link("app/a/b/s", "../.."), link("app/lib", "lib64"), link("app/lib64/x.so", "x.so.1")];
         let passes =
             |path: &str, target: &str| passes_through_links(&TreePath::new(path).unwrap(), target, &links);
         assert!(passes("app/t", "a/b/s/../.."), "by its names it stays in app; in truth it leaves the layer");
