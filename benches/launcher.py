@@ -4,7 +4,7 @@
     benches/launcher.py BUNDLE [--virtualenv DIR SCRIPT...] [--runs 500]
 
 Needs a C compiler that can link statically. A small C program starts the commands in turn, round after round, on one core,
-so that what else the machine does hits all of them; of many runs the lowest quarter says what a start costs.
+so that what else the machine does hits all of them; of many runs the lowest twentieth says what a start costs.
 
     nothing   a static program that returns at once
     launcher  the bundle, in whose environment the interpreter was replaced by `nothing`: launcher and `nothing`
@@ -121,7 +121,7 @@ def make_hollow(cache, hollow, nothing):
 
 
 def loop(work, runs, cache, commands):
-    """The lowest quarter of the times of each command, in microseconds."""
+    """The lowest twentieth of the times of each command, in microseconds."""
     words = [str(word) for command in commands for word in ("--", *command)][1:]
     pinned = {os.sched_getaffinity(0).pop()}
     environment = {**os.environ, "COIL_CACHE": str(cache)}
@@ -133,7 +133,7 @@ def loop(work, runs, cache, commands):
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, pinned),
     ).stdout
-    return [sorted(map(float, line.split()))[runs // 4] for line in told.splitlines()]
+    return [sorted(map(float, line.split()))[runs // 20] for line in told.splitlines()]
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
 
 /// Puts the sums of an archive's headers right, so that what they sum up is looked at.
 fn summed(mut bytes: Vec<u8>, start: usize) -> Vec<u8> {
-    for block in bytes[start.min(bytes.len())..].chunks_exact_mut(BLOCK) {
+    let start = start.min(bytes.len());
+    for block in bytes[start..].chunks_exact_mut(BLOCK) {
         if &block[257..262] == b"ustar" {
             block[148..156].fill(b' ');
             let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();

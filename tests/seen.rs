@@ -97,8 +97,9 @@ fn who_does_not_ask_hears_nothing_and_a_file_takes_it_all() {
 fn the_process_has_the_apps_name_as_far_as_the_kernel_keeps_it() {
     let name = "a-name-of-more-than-fifteen-bytes";
     let code = "import time\nprint(open('/proc/self/comm').read().strip(), flush=True)\ntime.sleep(60)\n";
-    let bench = Bench::new().file("main.py", code);
-    let app = bench.pack(&["main.py", "--name", name]);
+    let script = format!("{name}.py");
+    let bench = Bench::new().file(&script, code);
+    let app = bench.pack(&[script.as_str()]);
     let mut child = app.start().spawn();
     let mut line = String::new();
     let mut pipe = std::io::BufReader::new(child.stdout.take().unwrap());

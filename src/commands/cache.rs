@@ -22,18 +22,24 @@ use crate::store::{Census, Kind};
 
 /// Does what is asked for.
 pub fn run(options: &Cache) -> Result<()> {
-    let cache = cache_directory()?;
     let text = match &options.action {
-        None | Some(CacheAction::Size) => table(&cache, &Census::of(&cache)),
-        Some(CacheAction::Dir) => format!("{}\n", cache.display()),
+        // What is unpacked for others needs no cache of one's own.
         Some(CacheAction::Add(add)) => format!("{}\n", added(add)?.display()),
-        Some(CacheAction::Prune(prune)) => pruned(&cache, prune)?,
+        other => in_cache(&cache_directory()?, other.as_ref())?,
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new("cannot write to standard output").because(error))
         }
         _ => Ok(()),
+    }
+}
+
+fn in_cache(cache: &Path, action: Option<&CacheAction>) -> Result<String> {
+    match action {
+        Some(CacheAction::Dir) => Ok(format!("{}\n", cache.display())),
+        Some(CacheAction::Prune(prune)) => pruned(cache, prune),
+        _ => Ok(table(cache, &Census::of(cache))),
     }
 }
 
