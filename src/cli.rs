@@ -73,6 +73,9 @@ pub struct Run {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
+    /// Show where the time of the start went when the app has ended: launcher, Python, app.
+    #[arg(long)]
+    pub timing: bool,
     /// How much to say.
     #[command(flatten)]
     pub volume: Volume,
@@ -157,8 +160,23 @@ pub enum CacheAction {
     Size,
     /// Print the cache's directory.
     Dir,
-    /// Remove what packing has not used for a while. It is made again when it is needed again.
+    /// Unpack a bundle ahead of its first start, for this user or for all.
+    Add(Add),
+    /// Remove what packing and apps have not used for a while. It is made again when it is needed again.
     Prune(Prune),
+}
+
+/// `coil cache add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The bundle. It need not be executable here.
+    pub bundle: PathBuf,
+    /// Unpack into the system's store, /var/lib/coil, from where every user starts it without writing anything.
+    #[arg(long)]
+    pub system: bool,
+    /// Unpack into this directory, for all users that set COIL_CACHE to it.
+    #[arg(long, value_name = "DIR", conflicts_with = "system")]
+    pub store: Option<PathBuf>,
 }
 
 /// `coil cache prune`

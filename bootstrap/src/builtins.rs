@@ -133,7 +133,12 @@ fn clean(host: &Host) -> Result<String> {
 
 /// Unpacks into the directory that is named, or the system's store, and returns the environment there.
 fn install(bundle: &Bundle, host: &Host) -> Result<PathBuf> {
-    let named = host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new);
+    install_into(bundle, host, host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new))
+}
+
+/// Unpacks into the store `named`, which everybody can read and only its owner can write, and returns the environment
+/// there.
+pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBuf> {
     let root = std::path::absolute(named).map_err(Error::at("find", named))?;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
     let host = Host { candidates: vec![Candidate::at(root)], keep: Some("forever".into()), ..host.clone() };

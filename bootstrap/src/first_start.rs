@@ -16,6 +16,7 @@ use crate::format::manifest::{Layer, Manifest};
 use crate::host::Host;
 use crate::progress::Progress;
 use crate::settle::{is_settled, settle};
+use crate::trace::{self, shown};
 use crate::unpack::unpack;
 use crate::unpacked;
 use crate::workspace::Workspace;
@@ -30,16 +31,24 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     let order = host.order()?;
     let libc = c_library::choose(manifest, order)?;
     let made_for = c_library::made_for(manifest, order);
+    trace::say("libc", || format!("{}, where {} is carried", libc.told(), manifest.python.libc));
     let cache = choose_cache(manifest, host, libc)?;
-    let _lock = cache.lock(manifest.unpacked_size());
+    let lock = cache.lock(manifest.unpacked_size());
+    trace::say(
+        "lock",
+        || if lock.is_some() { "held".into() } else { "cannot be had; going on without".into() },
+    );
     let place = cache.environment(&bundle.digest());
     if !repair && environment::is_usable(&place, &made_for) {
         // Somebody else was first while we waited.
+        trace::say("environment", || format!("another process has made {} by now", shown(&place)));
         return Ok(place);
     }
     cache.sweep(Some(Instant::now() + clean_up::BUDGET));
+    trace::say("sweep", || "what killed starts left behind is gone".into());
     make(bundle, &cache, &made_for, repair)?;
     clean_up::now_and_then(cache.root(), &manifest.name, &place, host.keep.as_deref());
+    trace::say("clean-up", || "what is not used any more was looked for, unless it was today already".into());
     Ok(place)
 }
 
@@ -56,6 +65,9 @@ pub fn make(bundle: &Bundle, cache: &Cache, made_for: &str, repair: bool) -> Res
         return Ok(changed);
     }
     cache.publish(&made, &place, &workspace, repair || !environment::is_usable(&place, made_for))?;
+    trace::say("environment", || {
+        format!("{}, with {} links", shown(&place), manifest.environment.links.len())
+    });
     changed.push(place);
     Ok(changed)
 }
@@ -64,8 +76,14 @@ fn choose_cache(manifest: &Manifest, host: &Host, libc: Choice) -> Result<Cache>
     let mut passed_over = Vec::new();
     for candidate in &host.candidates {
         match candidate.prepare(host.uid, manifest, libc) {
-            Ok(cache) => return Ok(cache),
-            Err(why) => passed_over.push((candidate.root.clone(), why)),
+            Ok(cache) => {
+                trace::say("cache", || format!("{} is taken", shown(cache.root())));
+                return Ok(cache);
+            }
+            Err(why) => {
+                trace::say("cache", || format!("{} is passed over: {why}", shown(&candidate.root)));
+                passed_over.push((candidate.root.clone(), why));
+            }
         }
     }
     Err(Error::NoCache(passed_over))
@@ -96,8 +114,10 @@ fn unpack_missing(
         }
     }
     let total = wanted.iter().map(|(layer, _)| layer.unpacked_size).sum();
+    trace::say("layers", || format!("{} of {} are to be unpacked", wanted.len(), manifest.layers.len()));
     let progress = Progress::new(&manifest.name, total);
     unpack(bundle, &wanted, &|done| progress.show(done))?;
+    trace::say("unpack", || format!("{} are unpacked and verified", trace::megabytes(total)));
     for (layer, made) in &wanted {
         settle(manifest, layer, cache, made)?;
         let place = cache.layer(manifest, layer);
@@ -105,6 +125,7 @@ fn unpack_missing(
         let replace = replaced.contains(&layer.digest) || !is_ready(manifest, layer, cache);
         cache.publish(made, &place, workspace, replace)?;
     }
+    trace::say("settle", || "paths are written into programs, and the layers are at their places".into());
     Ok(wanted.iter().map(|(layer, _)| cache.layer(manifest, layer)).collect())
 }
 

@@ -22,6 +22,8 @@ pub mod mend;
 pub mod progress;
 pub mod record;
 pub mod settle;
+pub mod tally;
+pub mod trace;
 pub mod unpack;
 pub mod unpacked;
 pub mod verify;

@@ -9,6 +9,7 @@ pub mod rebase;
 mod retype;
 pub mod run;
 pub mod runtime;
+mod timing;
 pub mod unpack;
 pub mod verify;
 

@@ -13,6 +13,7 @@ pub mod empty_root;
 pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
+pub mod hostile;
 pub mod index;
 pub mod mounts;
 mod packed;
