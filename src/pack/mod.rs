@@ -1,5 +1,6 @@
 //! Packing, from what the user typed to what a bundle is made of. One step a line, each a value.
 
+mod ahead;
 mod app;
 mod closed_world;
 mod commands;
@@ -23,7 +24,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use self::side_by_side::both;
-use crate::bundle::{Begun, align};
+use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -42,6 +43,7 @@ use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_file};
 use crate::wheel::Target;
 
+pub use ahead::Ahead;
 pub use locking::lock;
 
 /// Everything a bundle is made of.
@@ -69,7 +71,7 @@ pub struct Given<'a> {
     /// A `pylock.toml` that coil wrote, whose distributions are taken exactly: nothing is resolved.
     pub lock: Option<&'a str>,
     /// The bundle that these parts are for: the layers that are known first are copied while the others are made.
-    pub begun: Option<&'a Begun>,
+    pub ahead: Option<&'a Ahead<'a>>,
 }
 
 /// The same with what it is given.
@@ -125,10 +127,9 @@ pub fn pack_with(
             (runtime, layers.distributions, layers.unowned, None)
         }
     };
-    if let Some(begun) = given.begun {
+    if let Some(ahead) = given.ahead {
         let known = iter::once(&runtime.blob).chain(installed.iter().map(|wheel| &wheel.blob));
-        let known = known.chain(unowned.iter().map(|layer| &layer.blob));
-        begun.copy(known.map(|blob| (store.blob(&blob.digest).into(), blob.size)));
+        ahead.know(known.chain(unowned.iter().map(|layer| &layer.blob)));
     }
     let python = &runtime.facts.python;
     let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);

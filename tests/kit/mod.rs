@@ -19,6 +19,7 @@ mod ran;
 mod runtime;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -35,6 +36,12 @@ pub use runtime::{QUICK, cache_with_runtime, runtime_file};
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The resolvers on this machine: pip, and uv where it is installed.
+pub fn resolvers() -> Vec<&'static str> {
+    let uv = Command::new("uv").arg("--version").output();
+    if uv.is_ok_and(|output| output.status.success()) { vec!["uv", "pip"] } else { vec!["pip"] }
 }
 
 /// A fresh directory, on the same file system as everything else, removed with the value.
