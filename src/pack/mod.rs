@@ -132,7 +132,9 @@ pub fn pack_with(
         ahead.know(known.chain(unowned.iter().map(|layer| &layer.blob)));
     }
     let python = &runtime.facts.python;
-    let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
+    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
+    let (wheels, unowned_files) = (&installed, unowned.as_ref());
+    let beside = steps::Installed { runtime: &runtime, wheels, unowned: unowned_files, expected: &expected };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
     let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
     let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
@@ -143,7 +145,6 @@ pub fn pack_with(
     let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));
     let version = project.version.clone().or_else(|| own.map(|wheel| wheel.facts.version.clone()));
 
-    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
     let own = installed.iter().map(|wheel| &wheel.listing).chain(unowned.iter().map(|it| &it.listing));
     let own = std::iter::once(&runtime.listing).chain(own).chain(app.iter().map(|app| &app.listing));
     let brought = libraries::layer(&packing, &own.collect::<Vec<_>>(), &expected)?;
