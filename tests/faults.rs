@@ -90,19 +90,15 @@ impl Scenario<'_> {
         let cache = place.path().join("cache");
         let (calls, expected, clean) = self.undisturbed(&cache);
         let mut tally = Tally { calls: calls.len(), ..Tally::default() };
-        let mut turn = 0;
-        for (number, call) in calls.iter().enumerate() {
-            for fault in faults_of(call) {
-                turn += 1;
-                if whole() || turn % PART == 0 {
-                    let outcome = self.disturbed(&cache, number, fault, &expected, &clean, &mut tally);
-                    if let Err(what) = outcome {
-                        tally.wrong.push(format!(
-                            "{}: {fault:?} at {number}, {} {}: {what}",
-                            self.name, call.name, call.path
-                        ));
-                    }
-                }
+        let points = calls.iter().enumerate();
+        let points: Vec<_> = points
+            .flat_map(|(at, call)| faults_of(call).into_iter().map(move |fault| (at, call, fault)))
+            .collect();
+        let step = if whole() || points.len() < 2 * PART { 1 } else { PART };
+        for (at, call, fault) in points.into_iter().step_by(step) {
+            if let Err(what) = self.disturbed(&cache, at, fault, &expected, &clean, &mut tally) {
+                let (name, path) = (&call.name, &call.path);
+                tally.wrong.push(format!("{}: {fault:?} at {at}, {name} {path}: {what}", self.name));
             }
         }
         tally
