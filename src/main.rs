@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Cache(cache) => commands::cache::run(&cache),
         Command::Verify(verify) => commands::verify::run(&verify),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
+        Command::Image(image) => commands::image::run(&image),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {

@@ -13,9 +13,11 @@ pub mod empty_root;
 mod fixture;
 pub mod index;
 pub mod mounts;
+pub mod oci;
 mod packed;
 mod probe;
 mod ran;
+pub mod registry;
 mod runtime;
 
 use std::path::{Path, PathBuf};
