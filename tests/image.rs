@@ -25,8 +25,8 @@ fn bench() -> &'static Bench {
     BENCH.get_or_init(|| {
         let mut bench = Bench::standing("image");
         let leaf = WheelBuilder::new("leaf", "0.3").file("leaf.py", "answer = 42\n");
-        let one = WheelBuilder::new("ns-one", "1.0").file("ns/__init__.py", "").file("ns/one.py", "x = 1\n");
-        let two = WheelBuilder::new("ns-two", "1.0").file("ns/__init__.py", "").file("ns/two.py", "x = 2\n");
+        let one = WheelBuilder::new("nsone", "1.0").file("ns/__init__.py", "").file("ns/one.py", "x = 1\n");
+        let two = WheelBuilder::new("nstwo", "1.0").file("ns/__init__.py", "").file("ns/two.py", "x = 2\n");
         let tool = WheelBuilder::new("tool", "2")
             .file("tool.py", "def main():\n    import sys; print('tool', sys.argv[1:])\n");
         for wheel in [leaf, one, two, tool] {
@@ -42,7 +42,7 @@ check = 'MODE=checked main.py check'
 ";
         let bench = bench
             .file("site/main.py", MAIN)
-            .file("site/requirements.txt", "leaf\nns-one\nns-two\ntool\n")
+            .file("site/requirements.txt", "leaf\nnsone\nnstwo\ntool\n")
             .file("site/pyproject.toml", pyproject);
         bench.pack(&["site", QUICK, "--runtime", runtime_file().to_str().unwrap()]);
         bench
@@ -243,7 +243,8 @@ assert socket.getservbyname("https", "tcp") == 443 and socket.getprotobyname("tc
 assert mimetypes.guess_type("x.webp")[0] == "image/webp" and mimetypes.guess_type("x.avif")[0] == "image/avif"
 assert os.stat("/tmp").st_mode & 0o7777 == 0o1777
 with tempfile.TemporaryFile() as file: file.write(b"x")
-assert locale.setlocale(locale.LC_ALL, "C.UTF-8") and locale.getencoding() == "utf-8" if sys.version_info > (3, 11) else True
+if os.path.exists("/python/share/locale/C.utf8"):
+    assert locale.setlocale(locale.LC_ALL, "C.UTF-8") == "C.UTF-8" and locale.nl_langinfo(locale.CODESET) == "UTF-8"
 assert codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
 import platform, ssl
 if os.path.exists("/python/share/zoneinfo"):
@@ -283,7 +284,7 @@ fn a_check_vouches_for_a_good_archive_and_tells_all_that_is_wrong_with_others() 
         assert!(ran.code() == Some(1) && ran.stderr.contains("is not what it says"), "byte {at}: {ran}");
     }
     let mut twice = good.clone();
-    let (one, other) = (good.len() / 2, good.len() - 20_000);
+    let (one, other) = (good.len() / 2, good.len() - 1025);
     twice[one] ^= 1;
     twice[other] ^= 1;
     let ran = check(&twice);

@@ -46,7 +46,7 @@ fn enough_to_stand_alone(layers: &[Layer], wheels: &[usize]) -> u64 {
 fn cut(layers: &[Layer], small: &[usize]) -> Vec<Vec<usize>> {
     let mut one_in = ONE_IN;
     loop {
-        let ends = |index: &usize| layers[*index].digest.as_bytes()[0] % one_in == 0;
+        let ends = |index: &usize| layers[*index].digest.as_bytes()[0].is_multiple_of(one_in);
         let groups: Vec<Vec<usize>> = small.split_inclusive(ends).map(<[usize]>::to_vec).collect();
         match one_in.checked_mul(2) {
             Some(fewer) if groups.len() > MOST_GROUPS => one_in = fewer,

@@ -75,7 +75,7 @@ mod tests {
     fn written(directory: &std::path::Path, name: &str, files: &[(&str, usize)]) -> (Layer, BlobPlace) {
         let mut tree = Tree::new();
         for (path, size) in files {
-            let bytes: Vec<u8> = (0..*size).map(|at| (at * at >> 7) as u8 ^ name.as_bytes()[0]).collect();
+            let bytes: Vec<u8> = (0..*size).map(|at| ((at * at) >> 7) as u8 ^ name.as_bytes()[0]).collect();
             let node = Node { content: Content::bytes(bytes), executable: false, origin: "test".into() };
             tree.insert(TreePath::new(*path).unwrap(), node).unwrap();
         }

@@ -108,7 +108,7 @@ mod tests {
             (path, header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap())
         });
         let expected = [
-            ("etc/", 0o755, 0),
+            ("etc/", 0o755, 0u32),
             ("etc/x", 0o644, 0),
             ("etc/y", 0o777, 0),
             ("home/", 0o755, 0),
@@ -116,7 +116,7 @@ mod tests {
             ("tmp/", 0o1777, 0),
         ];
         let expected =
-            expected.map(|(path, mode, owner)| (path.to_owned(), mode, owner.into(), owner.into()));
+            expected.map(|(path, mode, owner)| (path.to_owned(), mode, u64::from(owner), u64::from(owner)));
         assert_eq!(read.collect::<Vec<_>>(), expected);
     }
 }
