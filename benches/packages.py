@@ -74,6 +74,7 @@ def parse():
     parser.add_argument("--table", action="store_true", help="pack nothing; only write the table")
     options = parser.parse_args()
     options.coil = options.coil.resolve()
+    options.work.mkdir(parents=True, exist_ok=True)
     options.cache = os.environ.get("COIL_CACHE", str(options.work / "coil-packages-cache"))
     if os.geteuid() != 0:
         parser.error("entering an empty root and filling it with devices takes root")

@@ -26,13 +26,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.dont_write_bytecode = True
 
 from read_bundle import sections  # noqa: E402
 
 import django_thirty  # noqa: E402
+from common import ROOT, run, spread  # noqa: E402
 
 
 @dataclass
@@ -201,13 +201,6 @@ class Bench:
         return [measured["times"] for measured in json.loads(result.read_text())["results"]]
 
 
-def run(command, directory=None, environment=None):
-    command = [str(part) for part in command]
-    ran = subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if ran.returncode != 0:
-        sys.exit(f"{shlex.join(command)}\nended with {ran.returncode}:\n{ran.stdout}")
-
-
 def start_table(starts):
     yield "| start, ms | virtualenv | warm | warm / virtualenv | cold | cold / virtualenv |"
     yield "|---|---|---|---|---|---|"
@@ -240,11 +233,6 @@ def conditions(options, packs, load):
     yield f"Python {version}, {os.cpu_count()} cores, {platform.machine()}, everything on {options.cache_dir}, {hyperfine}, load {load:.1f} at the start."
     if packs:
         yield f"The launcher is {packs[0]['launcher']:,} bytes of every bundle."
-
-
-def spread(values, form):
-    low, middle, high = (form.format(value) for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low}..{high})"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ _coil_available_timezones = available_timezones
 def available_timezones():
     from ._common import _coil_zones
 
-    return _coil_available_timezones() | set(_coil_zones()[0])
+    return _coil_available_timezones() | set(_coil_zones(TZPATH)[0])
 
 
 available_timezones.__doc__ = _coil_available_timezones.__doc__

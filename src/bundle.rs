@@ -61,7 +61,7 @@ pub fn write(out: &Path, launcher: Launcher, manifest: &Manifest, blobs: &[BlobP
 /// It has no name before [`Begun::finish`], and is gone if that never comes.
 pub struct Begun {
     launcher: Launcher,
-    pieces: Sender<Piece>,
+    wishes: Sender<Vec<Piece>>,
     writer: JoinHandle<io::Result<Layers>>,
 }
 
@@ -70,30 +70,33 @@ impl Begun {
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
         let start = align(launcher.bytes.len() as u64);
-        let (pieces, wanted) = channel();
+        let (wishes, wanted) = channel();
         let writer = thread::spawn(move || Layers::copy(Unfinished::new(&directory)?, start, &wanted));
-        Begun { launcher, pieces, writer }
+        Begun { launcher, wishes, writer }
     }
 
-    /// Copies these blobs already: `place` and size in bytes of the first layers, in the manifest's order.
+    /// Copies these blobs already, `place` and size in bytes of the first layers in the manifest's order, instead of
+    /// those that were named before. Of these the common beginning stays.
     pub fn copy(&self, blobs: impl IntoIterator<Item = (BlobPlace, u64)>) {
         let mut end = 0;
-        for (place, size) in blobs {
+        let pieces = blobs.into_iter().map(|(place, size)| {
             let piece = Piece { place, offset: align(end), size };
             end = piece.offset + size;
-            // A writer that is gone has failed, and says why when it is asked.
-            let _ = self.pieces.send(piece);
-        }
+            piece
+        });
+        // A writer that is gone has failed, and says why when it is asked.
+        let _ = self.wishes.send(pieces.collect());
     }
 
     /// Completes the bundle and gives it its name. `blobs` are those of the manifest's layers.
     pub fn finish(self, out: &Path, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
         let cannot = || format!("cannot write the bundle to {}", out.display());
         let write = || -> io::Result<()> {
-            drop(self.pieces);
+            drop(self.wishes);
             let mut layers = self.writer.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?;
             let wanted = manifest.layers.iter().zip(blobs);
-            layers.become_these(wanted.map(|(layer, place)| Piece::new(layer, place)).collect())?;
+            let wanted = wanted.map(|(layer, place)| Piece::new(layer, place)).collect();
+            layers.become_these(wanted, || None::<()>)?;
             complete(&mut layers, self.launcher, manifest)?;
             layers.file.publish(out)
         };
@@ -124,22 +127,38 @@ struct Layers {
 }
 
 impl Layers {
-    /// Copies what is wanted until no more is.
-    fn copy(file: Unfinished, start: u64, wanted: &Receiver<Piece>) -> io::Result<Layers> {
+    /// Copies what is wanted until nobody can want anything else.
+    fn copy(file: Unfinished, start: u64, wanted: &Receiver<Vec<Piece>>) -> io::Result<Layers> {
         let mut layers = Layers { file, start, there: Vec::new() };
-        wanted.iter().try_for_each(|piece| layers.add(piece))?;
+        let mut next = wanted.recv().ok();
+        while let Some(pieces) = next {
+            next = layers.become_these(pieces, || wanted.try_recv().ok())?;
+            next = next.or_else(|| wanted.recv().ok());
+        }
         Ok(layers)
     }
 
-    /// Copies those that are missing. Nothing else stays: what lies between layers is zero in every bundle.
-    fn become_these(&mut self, wanted: Vec<Piece>) -> io::Result<()> {
+    /// Copies those that are missing, or until something else is wanted. Nothing but these stays: what lies between
+    /// layers is zero in every bundle.
+    fn become_these<T>(
+        &mut self,
+        wanted: Vec<Piece>,
+        other: impl Fn() -> Option<T>,
+    ) -> io::Result<Option<T>> {
         let good = wanted.iter().zip(&self.there).take_while(|(one, other)| one == other).count();
         if good < self.there.len() {
             self.there.truncate(good);
             let end = self.there.last().map_or(0, |last| last.offset + last.size);
             self.file.file().set_len(self.start + end)?;
         }
-        wanted.into_iter().skip(good).try_for_each(|piece| self.add(piece))
+        for piece in wanted.into_iter().skip(good) {
+            let instead = other();
+            if instead.is_some() {
+                return Ok(instead);
+            }
+            self.add(piece)?;
+        }
+        Ok(None)
     }
 
     fn add(&mut self, piece: Piece) -> io::Result<()> {
@@ -222,20 +241,21 @@ mod tests {
             };
             blobs.iter().map(piece).collect::<Vec<_>>()
         };
-        let made = |ahead: &[&(BlobPlace, u64)]| {
+        let made = |ahead: &[&[&(BlobPlace, u64)]]| {
             let (sender, wanted) = channel();
-            pieces(ahead).into_iter().for_each(|piece| sender.send(piece).unwrap());
+            ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
             let mut layers = Layers::copy(file, 4096, &wanted).unwrap();
-            layers.become_these(pieces(&[&runtime, &libraries, &wheel])).unwrap();
+            layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();
             std::fs::read(directory.path().join("out")).unwrap()
         };
         let plain = made(&[]);
         assert_eq!(plain.len(), 4096 + 8192 + 4096 + 9000);
-        assert!(made(&[&runtime, &libraries]) == plain);
-        assert!(made(&[&runtime, &wheel]) == plain, "a layer came between the two");
-        assert!(made(&[&wheel, &runtime, &wheel]) == plain);
+        assert!(made(&[&[&runtime, &libraries]]) == plain);
+        assert!(made(&[&[&runtime, &wheel]]) == plain, "a layer came between the two");
+        assert!(made(&[&[&wheel, &runtime, &wheel]]) == plain);
+        assert!(made(&[&[&wheel, &runtime], &[&runtime]]) == plain, "another was wanted in the meantime");
     }
 }

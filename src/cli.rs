@@ -45,6 +45,8 @@ pub enum Command {
     Lock(Lock),
     /// Show what coil's cache holds, or remove what is no longer used.
     Cache(Cache),
+    /// Write all files inside a bundle into a directory, to look at them.
+    Unpack(Unpack),
     /// Check every byte of a bundle, and whether packing again gives the same.
     Verify(Verify),
     /// Put another runtime under an app: nothing else of the bundle changes.
@@ -77,6 +79,9 @@ pub struct Run {
     /// What to pack, and how.
     #[command(flatten)]
     pub project: Project,
+    /// Show where the time of the start went when the app has ended: launcher, Python, app.
+    #[arg(long)]
+    pub timing: bool,
     /// How much to say.
     #[command(flatten)]
     pub volume: Volume,
@@ -161,8 +166,23 @@ pub enum CacheAction {
     Size,
     /// Print the cache's directory.
     Dir,
-    /// Remove what packing has not used for a while. It is made again when it is needed again.
+    /// Unpack a bundle ahead of its first start, for this user or for all.
+    Add(Add),
+    /// Remove what packing and apps have not used for a while. It is made again when it is needed again.
     Prune(Prune),
+}
+
+/// `coil cache add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The bundle. It need not be executable here.
+    pub bundle: PathBuf,
+    /// Unpack into the system's store, /var/lib/coil, from where every user starts it without writing anything.
+    #[arg(long)]
+    pub system: bool,
+    /// Unpack into this directory, for all users that set COIL_CACHE to it.
+    #[arg(long, value_name = "DIR", conflicts_with = "system")]
+    pub store: Option<PathBuf>,
 }
 
 /// `coil cache prune`
@@ -189,6 +209,16 @@ fn parse_age(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "write a whole number before the unit, such as 7d".to_owned())?;
     number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// `coil unpack`
+#[derive(Debug, Args)]
+pub struct Unpack {
+    /// The bundle, for whatever machine.
+    pub bundle: PathBuf,
+    /// The directory, which is made, or is empty. It gets what stands at `/` in an image: python, venv, app.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// `coil verify`

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => commands::inspect::run(&inspect),
         Command::Lock(lock) => commands::lock::run(&lock),
         Command::Cache(cache) => commands::cache::run(&cache),
+        Command::Unpack(unpack) => commands::unpack::run(&unpack),
         Command::Verify(verify) => commands::verify::run(&verify),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
         Command::Image(image) => commands::image::run(&image),

@@ -6,16 +6,18 @@
 //! a namespace package there.
 
 mod files;
+mod merge;
 mod namespaces;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::manifest::{Environment, Program, Source};
+use coil_bootstrap::format::manifest::{Environment, Program};
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, Result};
+use self::merge::merge;
+use crate::error::Result;
 use crate::needs::Needs;
 use crate::wheel::namespace::Initial;
 
@@ -57,59 +59,18 @@ const REAL: [&str; 2] = ["bin", "run"];
 /// Plans the environment. `layers[0]` is the runtime's place and not looked at; `site_packages` is a
 /// directory of the environment.
 pub fn plan(layers: &[Listing], site_packages: &str) -> Result<Plan> {
-    let mut notes = Vec::new();
-    let mut root = Directory::default();
-    let mut taken: HashMap<&str, (usize, Digest)> = HashMap::new();
-    for (index, layer) in layers.iter().enumerate().skip(1) {
-        // Byte code comes after all sources: where those agree, either's will do, even if the bytes differ
-        // with what else was compiled; where they do not, the conflict is told of them.
-        let (compiled, others): (Vec<_>, Vec<_>) =
-            layer.files.iter().partition(|(path, _)| path.ends_with(".pyc"));
-        for (path, digest) in others.into_iter().chain(compiled) {
-            let place = place(path);
-            match taken.get(place) {
-                None => {}
-                // Wheels that share a namespace package often bring the same `__init__.py`.
-                Some((_, there)) if there == digest => continue,
-                Some(_) if path.contains("/__pycache__/") => {
-                    let source = namespaces::source_of(place);
-                    let taken = source.and_then(|source| taken.get(source.as_str()));
-                    if taken.is_none_or(|(layer, _)| *layer != index) {
-                        continue;
-                    }
-                }
-                Some((other, _)) => {
-                    let other = &layers[*other];
-                    let Some(second) = namespaces::takes_second(other, layer, path) else {
-                        return Err(conflict(&other.origin, &layer.origin, place));
-                    };
-                    let (better, worse) = if second { (layer, other) } else { (other, layer) };
-                    notes.push(namespaces::note(better, worse, place));
-                    if !second {
-                        continue;
-                    }
-                }
-            }
-            let script = layer.scripts.contains(path);
-            root.add(place, From { layer: index, path }, script, layers)?;
-            taken.insert(place, (index, *digest));
-        }
+    let mut real = Real::default();
+    REAL.into_iter().chain([site_packages]).for_each(|directory| real.add(directory));
+    for layer in layers.iter().skip(1) {
+        layer.reaching.iter().for_each(|directory| real.add(place(directory)));
+        // A script's copy cannot lie behind a link to the layer.
+        layer
+            .scripts
+            .iter()
+            .filter_map(|path| place(path).rsplit_once('/'))
+            .for_each(|(above, _)| real.add(above));
     }
-    let mut environment = Environment::default();
-    let reaching = layers.iter().flat_map(|layer| &layer.reaching).map(place);
-    let made: Vec<&str> = reaching.chain(REAL).chain([site_packages]).collect();
-    let real = |path: &str| made.iter().any(|made| *made == path || is_above(path, made));
-    root.link("", &real, &mut environment);
-    Ok(Plan { environment, notes })
-}
-
-fn conflict(first: &str, second: &str, place: &str) -> Failure {
-    Failure::new(format!("{first} and {second} both install {place}, with different content"))
-        .hint("leave one of the two out, or ask for versions that do not overlap")
-}
-
-fn is_above(path: &str, below: &str) -> bool {
-    below.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    merge(layers, &real)
 }
 
 /// Where something in a layer belongs in the environment: what a wheel puts below its prefix is there
@@ -118,86 +79,23 @@ fn place(path: &TreePath) -> &str {
     path.below("venv").unwrap_or(path)
 }
 
-/// Where a file of the environment comes from.
-#[derive(Clone, Copy)]
-struct From<'a> {
-    layer: usize,
-    path: &'a TreePath,
-}
-
-/// A directory of the environment on its way to being one link or a real directory.
+/// The directories of an environment that are no links, with all above them.
 #[derive(Default)]
-struct Directory<'a> {
-    /// The layer that alone provides it, until a second one is found; `None` before the first.
-    owner: Option<usize>,
-    shared: bool,
-    directories: BTreeMap<&'a str, Directory<'a>>,
-    files: BTreeMap<&'a str, (From<'a>, bool)>,
-}
+struct Real<'a>(BTreeSet<&'a str>);
 
-impl<'a> Directory<'a> {
-    fn add(&mut self, place: &'a str, source: From<'a>, script: bool, layers: &[Listing]) -> Result<()> {
-        let clash = |other: usize| conflict(&layers[other].origin, &layers[source.layer].origin, source.path);
-        match self.owner {
-            Some(owner) if owner != source.layer => self.shared = true,
-            _ => self.owner = Some(source.layer),
+impl<'a> Real<'a> {
+    fn add(&mut self, directory: &'a str) {
+        let mut rest = directory;
+        while self.0.insert(rest) {
+            rest = rest.rsplit_once('/').map_or("", |(above, _)| above);
         }
-        // A script's copy cannot lie behind a link to the layer.
-        self.shared |= script;
-        match place.split_once('/') {
-            Some((name, rest)) => {
-                if let Some((there, _)) = self.files.get(name) {
-                    return Err(clash(there.layer));
-                }
-                let before = self.shared;
-                let directory = self.directories.entry(name).or_default();
-                directory.add(rest, source, script, layers)?;
-                self.shared = before || directory.shared;
-                Ok(())
-            }
-            None => {
-                if let Some(there) = self.directories.get(place) {
-                    return Err(clash(there.owner.unwrap_or(0)));
-                }
-                self.files.insert(place, (source, script));
-                Ok(())
-            }
-        }
-    }
-
-    fn link(&self, path: &str, real: &dyn Fn(&str) -> bool, environment: &mut Environment) {
-        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        for (name, (source, script)) in &self.files {
-            // The path came from a checked one, so it is one.
-            let Ok(place) = TreePath::new(below(name)) else { continue };
-            let table = if *script { &mut environment.scripts } else { &mut environment.links };
-            table.insert(place, Source { layer: source.layer, path: source.path.clone() });
-        }
-        for (name, directory) in &self.directories {
-            let place = below(name);
-            match directory.source() {
-                Some(source) if !directory.shared && !real(&place) => {
-                    if let Ok(place) = TreePath::new(place) {
-                        environment.links.insert(place, source);
-                    }
-                }
-                _ => directory.link(&place, real, environment),
-            }
-        }
-    }
-
-    /// This directory in the layer that provides it: above any of its files.
-    fn source(&self) -> Option<Source> {
-        if let Some((source, _)) = self.files.values().next() {
-            return source.path.parent().map(|path| Source { layer: source.layer, path });
-        }
-        let below = self.directories.values().next()?.source()?;
-        below.path.parent().map(|path| Source { layer: below.layer, path })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use coil_bootstrap::format::manifest::Source;
+
     use super::*;
 
     const SITE: &str = "lib/python3.12/site-packages";

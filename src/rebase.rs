@@ -3,24 +3,28 @@
 //! Everything else of the bundle stays as it is, byte for byte: the wheels' byte code is valid for every
 //! CPython of the same X.Y, their extension modules for the same ABI. That this is so is checked here.
 
+use std::collections::BTreeSet;
+
 use coil_bootstrap::format::manifest::{CLibraryRule, Layer, Manifest, Python};
 
 use crate::bundle::align;
 use crate::error::{Failure, Result};
-use crate::needs::{Layer as NeedyLayer, Needs, TooNew, World};
+use crate::needs::{Layer as NeedyLayer, Missing, Needs, Pattern, TooNew, World};
 use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
 /// What the layers of a rebased bundle need, with their names, the runtime's first.
 pub type AllNeeds = Vec<(String, Needs)>;
 
-/// The manifest of `bundle` with `runtime` in place of its own. Only for a runtime with an older C library are the
-/// files in all layers looked into: that is what `read` is for.
+/// The manifest of `bundle` with `runtime` in place of its own, which lacks the libraries `lost` that the old one
+/// carried. Only for such a runtime, and for one with an older C library, are the files in all layers looked into:
+/// that is what `read` is for.
 ///
 /// Fails, naming what does not agree, where the app could not run on it.
 pub fn with_runtime(
     bundle: &Manifest,
     runtime: &Runtime,
+    lost: &BTreeSet<String>,
     read: impl FnOnce() -> Result<AllNeeds>,
 ) -> Result<Manifest> {
     let (old, new) = (&bundle.python, &runtime.python);
@@ -43,8 +47,10 @@ pub fn with_runtime(
             )));
         }
     }
-    if is_older(new, old) {
-        check_needs(bundle, &read()?)?;
+    if is_older(new, old) || !lost.is_empty() {
+        let needs = read()?;
+        check_needs(bundle, &needs)?;
+        check_libraries(bundle, &needs, lost)?;
     }
     check_kept(bundle, runtime)?;
     let mut rebased = bundle.clone();
@@ -95,6 +101,26 @@ fn check_needs(bundle: &Manifest, needs: &AllNeeds) -> Result<()> {
     Err(Failure::new(message).hint("take a runtime that was made on a newer system"))
 }
 
+/// A wheel may need a library that it found in the old runtime, and so did not bring.
+fn check_libraries(bundle: &Manifest, needs: &AllNeeds, lost: &BTreeSet<String>) -> Result<()> {
+    let layers: Vec<NeedyLayer> = needs.iter().map(|(origin, needs)| NeedyLayer { origin, needs }).collect();
+    let hosts = Pattern::all(bundle.recipe.iter().flat_map(|recipe| &recipe.host_libraries));
+    let of_host = |library: &str| hosts.iter().any(|pattern| pattern.matches(library));
+    let missing = World::new(&layers).missing();
+    let Some(missing) = missing.iter().find(|it| lost.contains(it.library) && !of_host(it.library)) else {
+        return Ok(());
+    };
+    let Missing { origin, file, library, .. } = missing;
+    let message = format!(
+        "{} cannot run on this runtime: {file} of {origin} needs {library}, which only the old runtime carries",
+        bundle.name
+    );
+    Err(Failure::new(message).hint(format!(
+        "take a runtime that carries it, or pack the project again with the new one and \
+         `--bring-library {library}`"
+    )))
+}
+
 /// What was kept of the Python in a bundle that is left out otherwise.
 pub fn kept(bundle: &Manifest) -> Result<Kept> {
     Kept::parse(bundle.recipe.iter().flat_map(|recipe| &recipe.keep))
@@ -130,7 +156,7 @@ mod tests {
     use coil_bootstrap::format::path::TreePath;
 
     use super::*;
-    use crate::needs::{SymbolVersion, Wanted};
+    use crate::needs::{SymbolVersion, Want, Wanted};
 
     fn path(text: &str) -> TreePath {
         TreePath::new(text).unwrap()
@@ -190,6 +216,10 @@ mod tests {
         }
     }
 
+    fn none() -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     fn unread() -> Result<AllNeeds> {
         panic!("nothing has to be read for a runtime that is as new")
     }
@@ -206,12 +236,37 @@ mod tests {
         };
         let mut new = runtime();
         new.python.libc = "glibc-2.31".into();
-        assert!(with_runtime(&bundle(), &new, || needs("GLIBC_2.31")).is_ok());
-        let failure = with_runtime(&bundle(), &new, || needs("GLIBC_2.34")).unwrap_err();
+        assert!(with_runtime(&bundle(), &new, &none(), || needs("GLIBC_2.31")).is_ok());
+        let failure = with_runtime(&bundle(), &new, &none(), || needs("GLIBC_2.34")).unwrap_err();
         let told = "venv/lib/x.so of x 1.0 needs GLIBC_2.34 of libc.so.6, and the runtime carries GLIBC_2.31";
         assert!(failure.to_string().ends_with(told), "{failure}");
         let of_host = Manifest { c_library: CLibraryRule::Host, ..bundle() };
-        assert!(with_runtime(&of_host, &new, || needs("GLIBC_2.34")).is_ok());
+        assert!(with_runtime(&of_host, &new, &none(), || needs("GLIBC_2.34")).is_ok());
+    }
+
+    #[test]
+    fn a_library_that_only_the_old_runtime_carried_and_a_wheel_needs_is_named() {
+        let lost = BTreeSet::from(["libxml2.so.2".to_owned(), "libz.so.1".to_owned()]);
+        let (file, names) = (path("venv/lib/x.so"), BTreeSet::new());
+        let want = Want { library: "libxml2.so.2".into(), file, essential: false, names };
+        let wheel = Needs { wants: vec![want], ..Needs::default() };
+        let brought = Needs { provides: lost.clone(), ..Needs::default() };
+        let layers = |others: &[&Needs]| {
+            let layers = [Needs::default()].into_iter().chain(others.iter().copied().cloned());
+            Ok(layers.map(|needs| ("x 1.0".to_owned(), needs)).collect::<AllNeeds>())
+        };
+        let failure = with_runtime(&bundle(), &runtime(), &lost, || layers(&[&wheel])).unwrap_err();
+        let told = "venv/lib/x.so of x 1.0 needs libxml2.so.2, which only the old runtime carries";
+        assert!(failure.to_string().ends_with(told), "{failure}");
+        assert!(failure.advice().unwrap().contains("--bring-library libxml2.so.2"));
+        assert!(with_runtime(&bundle(), &runtime(), &lost, || layers(&[])).is_ok());
+        assert!(with_runtime(&bundle(), &runtime(), &lost, || layers(&[&wheel, &brought])).is_ok());
+        let other = BTreeSet::from(["libz.so.1".to_owned()]);
+        assert!(with_runtime(&bundle(), &runtime(), &other, || layers(&[&wheel])).is_ok());
+        let host_libraries = vec!["libxml*".to_owned()];
+        let recipe = Some(coil_bootstrap::format::recipe::Recipe { host_libraries, ..Default::default() });
+        let of_host = Manifest { recipe, ..bundle() };
+        assert!(with_runtime(&of_host, &runtime(), &lost, || layers(&[&wheel])).is_ok());
     }
 
     #[test]
@@ -219,11 +274,11 @@ mod tests {
         let mut new = runtime();
         new.layer.size = 9000;
         new.python.version = "3.12.9".into();
-        let rebased = with_runtime(&bundle(), &new, unread).unwrap();
+        let rebased = with_runtime(&bundle(), &new, &none(), unread).unwrap();
         assert_eq!((rebased.layers[0].offset, rebased.layers[1].offset), (0, 12288));
         assert_eq!(Layer { offset: 8192, ..rebased.layers[1].clone() }, bundle().layers[1]);
         assert!(Manifest::parse(&rebased.encode(), 12388).is_ok());
-        assert_eq!(with_runtime(&rebased, &runtime(), unread).unwrap(), bundle());
+        assert_eq!(with_runtime(&rebased, &runtime(), &none(), unread).unwrap(), bundle());
     }
 
     #[test]
@@ -240,13 +295,13 @@ mod tests {
         for (change, reason) in changes {
             let mut new = runtime();
             change(&mut new);
-            let failure = with_runtime(&bundle(), &new, unread).unwrap_err();
+            let failure = with_runtime(&bundle(), &new, &none(), unread).unwrap_err();
             assert!(failure.to_string().contains(reason), "{failure}");
             assert!(failure.advice().is_some());
         }
         let mut newer = runtime();
         newer.python.libc = "glibc-2.100".into();
-        assert!(with_runtime(&bundle(), &newer, unread).is_ok());
+        assert!(with_runtime(&bundle(), &newer, &none(), unread).is_ok());
     }
 
     #[test]
@@ -258,12 +313,12 @@ mod tests {
         let mut bundle = bundle();
         bundle.recipe = recipe(&["tests", "tkinter"]);
         let kept = |words: &[&str]| Runtime { kept: Kept::parse(words).unwrap(), ..runtime() };
-        let failure = with_runtime(&bundle, &kept(&["tests"]), unread).unwrap_err();
+        let failure = with_runtime(&bundle, &kept(&["tests"]), &none(), unread).unwrap_err();
         assert!(
             failure.to_string().ends_with("it was packed with what this one lacks: tkinter"),
             "{failure}"
         );
-        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"]), unread).unwrap();
+        let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"]), &none(), unread).unwrap();
         assert_eq!(more.recipe, recipe(&["headers", "tests", "tkinter"]));
     }
 }

@@ -85,6 +85,7 @@ const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    work: PathBuf,
     pool: Arc<Pool>,
     workspace: Workspace,
     _lock: Option<File>,
@@ -108,7 +109,8 @@ impl Store {
         let tmp = root.join("tmp");
         workspace::sweep(&tmp, None);
         let workspace = Workspace::create_in(&tmp).map_err(|error| cannot(&tmp, error.into()))?;
-        Ok(Store { root, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
+        let work = root.join("work");
+        Ok(Store { root, work, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
     }
 
     /// A directory for what this pack alone works on, gone with the store.
@@ -127,8 +129,8 @@ impl Store {
     }
 
     /// Where build environments are kept.
-    pub fn work(&self) -> PathBuf {
-        self.root.join("work")
+    pub fn work(&self) -> &Path {
+        &self.work
     }
 
     /// Where `coil run` keeps its bundles.
@@ -260,11 +262,16 @@ impl Store {
     }
 
     fn has(&self, blob: &Blob) -> bool {
-        let place = self.blob(&blob.digest);
+        self.has_blob(&blob.digest, blob.size)
+    }
+
+    /// Whether the blob with this digest and this size in bytes is there; it is about to be used if so.
+    pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        let place = self.blob(digest);
         let there = fs::metadata(&place);
         there.is_ok_and(|there| {
             last_use::mark_seen(&place, &there);
-            there.len() == blob.size
+            there.len() == size
         })
     }
 

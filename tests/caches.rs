@@ -10,12 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kit::mounts::{cannot_mount, mounting};
-use kit::{Bench, Packed, Ran, Start, WheelBuilder, empty_root, probe, scratch, skip};
+use kit::{Arrivals, Bench, Packed, Ran, Start, WheelBuilder, empty_root, probe, scratch, skip, small};
 
 /// A start with this cache that prints `ok` after it has imported from every layer.
 fn start(cache: &Path) -> Start {
@@ -47,13 +48,82 @@ fn assert_refused(ran: &Ran, part: &str) {
 }
 
 #[test]
-fn twenty_processes_race_on_a_cold_cache_and_unpack_once() {
+fn fifty_processes_race_on_a_cold_cache_and_unpack_once() {
     let cache = scratch();
-    let children: Vec<_> = (0..20).map(|_| start(cache.path()).spawn()).collect();
+    // Every unpacking begins with a directory of its own in there.
+    for name in ["layers", "envs", "tmp"] {
+        fs::create_dir(cache.path().join(name)).unwrap();
+    }
+    let arrivals = Arrivals::watch(&cache.path().join("tmp"));
+    let children: Vec<_> = (0..50).map(|_| start(cache.path()).spawn()).collect();
     for child in children {
         assert_eq!(Ran::to_its_end(child, b"").printed(), "ok");
     }
     assert_tidy(cache.path());
+    assert_eq!(arrivals.count(), 1, "one unpacks and the others wait for it");
+}
+
+#[test]
+fn two_versions_that_share_a_runtime_and_a_wheel_start_at_once_for_the_first_time() {
+    let (old, new) = (small("old"), small("new"));
+    let cache = scratch();
+    for round in 0..5 {
+        let _ = fs::remove_dir_all(cache.path().join("envs"));
+        let _ = fs::remove_dir_all(cache.path().join("layers"));
+        let starts = || [(&old, "started old"), (&new, "started new")];
+        let children: Vec<_> = (0..10)
+            .flat_map(|_| starts())
+            .map(|(app, said)| (app.start().cache(cache.path()).spawn(), said))
+            .collect();
+        for (child, said) in children {
+            assert_eq!(Ran::to_its_end(child, b"").printed(), said, "round {round}");
+        }
+        assert_eq!(entries(cache.path(), "layers").len(), 4, "a runtime, a wheel and two apps");
+        assert_eq!(entries(cache.path(), "envs").len(), 2);
+        assert_eq!(entries(cache.path(), "tmp"), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn clean_up_races_with_starts_and_no_start_notices() {
+    let (old, new) = (small("old"), small("new"));
+    let cache = scratch();
+    let cache = cache.path();
+    let running = AtomicUsize::new(2);
+    // Nothing is made older while a start is under way, which notes that it uses it.
+    let gate = RwLock::new(());
+    thread::scope(|scope| {
+        for (app, said) in [(&old, "started old"), (&new, "started new")] {
+            let (running, gate) = (&running, &gate);
+            scope.spawn(move || {
+                for _ in 0..60 {
+                    let _going = gate.read().unwrap();
+                    let ran = app.start().cache(cache).run();
+                    // Before anything can fail: the others wait for it.
+                    let well = ran.code() == Some(0) && ran.stdout.trim_end() == said;
+                    if !well {
+                        running.store(0, Ordering::Relaxed);
+                    }
+                    assert!(well, "{ran}");
+                }
+                running.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        let long_ago = SystemTime::now() - Duration::from_secs(40 * 24 * 3600);
+        while (1..=2).contains(&running.load(Ordering::Relaxed)) {
+            let alone = gate.write();
+            for place in entries(cache, "envs") {
+                // As if it had been used long ago, before each clean-up.
+                if let Ok(record) = fs::File::open(place.join(".launch")) {
+                    record.set_modified(long_ago).unwrap();
+                }
+            }
+            drop(alone);
+            let ran = old.start().cache(cache).env("COIL", "gc").run();
+            assert!(ran.code() == Some(0) || !cache.join("tmp").exists(), "{ran}");
+        }
+    });
+    assert_eq!(entries(cache, "tmp"), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -288,6 +358,22 @@ fn places_that_no_cache_can_be_are_refused_in_a_sentence() {
         assert_eq!((ran.code(), ran.stdout.as_str()), (Some(125), ""), "{ran}");
         assert!(ran.stderr.contains(part), "{part}: {ran}");
     }
+    // Up to the limit of a loader's path, or of any path, it works, and beyond it is a sentence.
+    let (app, mut refused) = (small("new"), 0);
+    for length in (3600..4200).step_by(40) {
+        let mut cache = place.path().to_owned();
+        while cache.as_os_str().len() < length {
+            cache.push("d".repeat((length - cache.as_os_str().len()).min(200)));
+        }
+        let ran = app.start().cache(&cache).run();
+        if ran.code() == Some(0) {
+            assert_eq!((ran.printed().as_str(), refused), ("started new", 0), "{length} bytes");
+        } else {
+            refused += 1;
+            assert_refused(&ran, " too long");
+        }
+    }
+    assert!(refused > 1);
     let long = ["x", "y", "z"].map(|letter| letter.repeat(250)).join("/");
     assert_eq!(start(&place.path().join(long)).run().printed(), "ok", "a long path is no obstacle");
 }

@@ -143,6 +143,27 @@ fn a_library_that_is_brought_is_found_in_an_empty_root_and_stays_through_another
 }
 
 #[test]
+fn build_steps_have_the_libraries_that_are_brought() {
+    let Some(bench) = needy(ALWAYS) else { return };
+    let system = bench.path("system");
+    // Without the variable by which the test's own library is on "this machine".
+    let step = "import subprocess, sys\n\
+        words = [sys.executable, '-c', 'import needy; needy.main()']\n\
+        open('made.txt', 'w').write(subprocess.check_output(words, env={}, text=True))\n";
+    let bench = bench
+        .env("LD_LIBRARY_PATH", system)
+        .file("site/requirements.txt", "needy\n")
+        .file("site/step.py", step)
+        .file("site/main.py", "print(open(__file__.replace('main.py', 'made.txt')).read())\n")
+        .file("site/coil.toml", "build = ['python step.py']\n[commands]\nmain = 'main.py'\n");
+    let words = ["site", "--bring-library", "libcoil-answer.so.1"];
+    let ran = bench.try_pack(&[&words[..], &["-o", "app"]].concat()).succeeded();
+    assert_eq!(ran.stderr.matches("brought libcoil-answer.so.1").count(), 1, "{ran}");
+    let app = kit::Packed::at(bench.path("app"));
+    assert_eq!(app.start().run().printed().trim(), "the answer of the library");
+}
+
+#[test]
 fn what_is_not_on_this_machine_cannot_be_brought() {
     let Some(bench) = needy(ALWAYS) else { return };
     let ran = bench.try_pack(&["needy", "--bring-library", "libcoil-answer.so.1", "-o", "never"]);

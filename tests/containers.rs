@@ -248,8 +248,11 @@ fn podman_and_skopeo_and_umoci_take_it() {
     let difference =
         tool("diff", &["-r", "--no-dereference", &at("bundle/rootfs"), own.path().to_str().unwrap()]);
     assert_eq!(difference.code(), Some(0), "{difference}");
-    let storage = ["--root", &at("podman"), "--runroot", &at("podman-run"), "--storage-driver", "vfs"]
-        .map(str::to_owned);
+    // Podman wants a short path here.
+    let running = tempfile::tempdir().unwrap();
+    let running = running.path().to_str().unwrap();
+    let storage =
+        ["--root", &at("podman"), "--runroot", running, "--storage-driver", "vfs"].map(str::to_owned);
     let storage: Vec<&str> = storage.iter().map(String::as_str).collect();
     let loaded =
         tool("podman", &[&storage[..], &["load", "-q", "-i", zstd.to_str().unwrap()]].concat()).succeeded();

@@ -99,6 +99,12 @@ fn with_no_place_to_unpack_one_sentence_names_every_place_that_was_tried() {
     ] {
         assert!(ran.stderr.contains(place), "{place}{ran}");
     }
+    let at = |place: &str| ran.stderr.find(place).unwrap();
+    assert!(at("/app/x/coil: ") < at("/home/nobody/") && at("/home/nobody/") < at("/var/tmp/"), "{ran}");
+    assert!(
+        at("/var/tmp/coil-0: ") < at(" /tmp/coil-0: ") && at(" /tmp/coil-0: ") < at("/dev/shm/"),
+        "{ran}"
+    );
     assert!(ran.stderr.starts_with("app: ") && ran.stderr.contains("COIL_CACHE"), "{ran}");
 }
 

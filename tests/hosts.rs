@@ -119,6 +119,24 @@ except zoneinfo.ZoneInfoNotFoundError as error:
     let root = root().unwrap().with_file("usr/share/zoneinfo/Europe/Berlin", &file.path().join("zone"));
     assert!(run(&root, code).printed().starts_with("7:00:00 9:00:00 True True"));
 
+    // Whoever names other places means those and no others.
+    let elsewhere = "import zoneinfo
+print(sorted(zoneinfo.available_timezones()), zoneinfo.ZoneInfo('Europe/Berlin'))
+zoneinfo.reset_tzpath(['/nothing'])
+print(zoneinfo.available_timezones())
+try:
+    print(zoneinfo.ZoneInfo('Asia/Tokyo'))
+except zoneinfo.ZoneInfoNotFoundError as error:
+    print(error)
+zoneinfo.reset_tzpath(zoneinfo_places)
+print(len(zoneinfo.available_timezones()) > 300)";
+    let elsewhere =
+        elsewhere.replace("zoneinfo_places", "__import__('sysconfig').get_config_var('TZPATH').split(':')");
+    let told = self::root().unwrap().with_file("mine/Europe/Berlin", &file.path().join("zone"));
+    let said = run(&told.env("PYTHONTZPATH", "/mine"), &elsewhere).printed();
+    let expected = "['Europe/Berlin'] Europe/Berlin\nset()\n'No time zone found with key Asia/Tokyo'\nTrue";
+    assert_eq!(said, expected);
+
     let wheel = WheelBuilder::new("tzdata", "2099.1")
         .file("tzdata/__init__.py", "")
         .file("tzdata/zoneinfo/__init__.py", "")

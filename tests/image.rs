@@ -306,7 +306,8 @@ fn an_archive_for_who_has_the_last_one_leaves_out_what_is_there() {
     bench.pack_to("new", &["site2", QUICK, "--runtime", runtime_file().to_str().unwrap()]);
     for old in ["old.tar", "app"] {
         let said = coil(&["image", "new", "--since", old, "-o", "thin.tar"]).succeeded().stderr;
-        assert!(said.contains(", 1 layer of "), "{said}");
+        // The sources, and the environment above them.
+        assert!(said.contains(", 2 layers of "), "{said}");
         let length = fs::metadata(bench.path("thin.tar")).unwrap().len();
         assert!(length < 100_000, "{length}");
         assert!(coil(&["image", "--check", "thin.tar"]).stderr.contains("is missing"));

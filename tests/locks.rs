@@ -6,10 +6,9 @@ mod kit;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use coil_bootstrap::format::digest::Digest;
-use kit::{Behaviour, Bench, Index, Ran, WheelBuilder, cache_with_runtime, skip};
+use kit::{Behaviour, Bench, Index, Ran, WheelBuilder, cache_with_runtime, resolvers, skip};
 
 fn wheel(name: &str, version: &str) -> WheelBuilder {
     WheelBuilder::new(name, version).file(&format!("{name}.py"), format!("version = '{version}'\n"))
@@ -270,11 +269,6 @@ fn requirements_with_hashes_are_a_lock() {
     }
 }
 
-fn resolvers() -> Vec<&'static str> {
-    let uv = Command::new("uv").arg("--version").output();
-    if uv.is_ok_and(|output| output.status.success()) { vec!["uv", "pip"] } else { vec!["pip"] }
-}
-
 #[test]
 fn groups_and_extras_of_a_project_without_a_lock() {
     let text = "[project]\nname = \"app\"\ndependencies = []\noptional-dependencies = { x = [\"one\"] }\n\
@@ -458,119 +452,4 @@ fn a_lock_of_uv_is_read_through_uv() {
     );
     fs::write(bench.path("pyproject.toml"), page("\"one>2\"")).unwrap();
     refused(&pack(&[]), &["uv.lock does not match its project any more", "hint: lock it anew: uv lock"]);
-}
-
-#[test]
-fn an_index_that_fails_ends_in_one_error() {
-    let bench = apart(bench());
-    for (behaviour, parts) in [
-        (Behaviour::Fails(500), ["cannot be resolved", "500"]),
-        (Behaviour::Hangs, ["cannot be resolved", "hint: check the network"]),
-        (Behaviour::LosesFiles, ["cannot be", "404"]),
-        (Behaviour::SwapsFiles, ["cannot be", "one"]),
-        (Behaviour::Wants("bm9ib2R5".into()), ["cannot be resolved", "user name and password"]),
-    ] {
-        let hangs = behaviour == Behaviour::Hangs;
-        for resolver in resolvers() {
-            let index = Index::new(&bench.wheels(), behaviour.clone(), &[]);
-            let url = index.url();
-            let words = [
-                "pack",
-                "one",
-                "--app",
-                "src",
-                "-e",
-                "main.py",
-                "--index-url",
-                &url,
-                "--resolver",
-                resolver,
-                "-o",
-                "app",
-            ];
-            let mut command = bench.coil(&words);
-            command.env("PIP_NO_CACHE_DIR", "1").env("UV_NO_CACHE", "1");
-            for (name, value) in [
-                ("PIP_RETRIES", "0"),
-                ("UV_HTTP_RETRIES", "0"),
-                ("PIP_TIMEOUT", "2"),
-                ("UV_HTTP_TIMEOUT", "2"),
-            ] {
-                command.env(name, value);
-            }
-            let start = Instant::now();
-            let ran = Ran::of(command, b"");
-            refused(&ran, &parts);
-            assert!(!hangs || start.elapsed() < Duration::from_secs(60), "{ran}");
-            assert!(!bench.path("app").exists(), "{resolver}");
-        }
-    }
-}
-
-#[test]
-fn a_locked_file_is_fetched_from_where_the_lock_says_with_the_credentials_of_its_index() {
-    let bench = apart(bench());
-    let login = "bWU6c2VjcmV0";
-    let index = Index::new(&bench.path("kept"), Behaviour::Wants(login.into()), &[]);
-    for (name, resolver) in [("one", "pip"), ("two", "uv")] {
-        if !resolvers().contains(&resolver) {
-            continue;
-        }
-        let cache = cache_with_runtime();
-        let url = index.url_with("me:secret");
-        let words = [
-            "pack",
-            name,
-            "--app",
-            "src",
-            "-e",
-            "main.py",
-            "--index-url",
-            &url,
-            "--resolver",
-            resolver,
-            "-o",
-            "app",
-        ];
-        let mut command = bench.coil(&words);
-        command.env("COIL_CACHE", cache.path());
-        Ran::of(command, b"").succeeded();
-        let lock = Ran::of(bench.coil(&["inspect", "--lock", "app"]), b"").succeeded().stdout;
-        assert!(lock.contains(&index.file(name)) && !lock.contains("secret"), "{lock}");
-        let path = bench.path("pylock.toml");
-        fs::write(&path, lock).unwrap();
-        let cache = cache_with_runtime();
-        let words = [&["pack"], &WORDS[..], &["--app", "src", "--index-url", &url, "-o", "app"]].concat();
-        let mut command = bench.coil(&words);
-        command.env("COIL_CACHE", cache.path()).env("PIP_NO_CACHE_DIR", "1");
-        Ran::of(command, b"").succeeded();
-    }
-}
-
-#[test]
-fn a_yanked_file_is_packed_where_a_lock_names_it() {
-    let bench = apart(bench()).wheel(&wheel("seven", "1.0"));
-    let index = Index::new(&bench.wheels(), Behaviour::Works, &["seven-1.0-py3-none-any.whl"]);
-    let digest = sha256(&bench.wheels().join("seven-1.0-py3-none-any.whl"));
-    let bench = bench.file("r.txt", format!("seven==1.0 --hash=sha256:{digest}\n"));
-    let url = index.url();
-    for resolver in resolvers() {
-        let words = [
-            "pack",
-            "-r",
-            "r.txt",
-            "--app",
-            "src",
-            "-e",
-            "main.py",
-            "--index-url",
-            &url,
-            "--resolver",
-            resolver,
-            "-o",
-            "app",
-        ];
-        Ran::of(bench.coil(&words), b"").succeeded();
-        assert_eq!(kit::Packed::at(bench.path("app")).start().run().printed(), "seven=1.0");
-    }
 }

@@ -10,9 +10,11 @@ use crate::c_library;
 use crate::cache::{Cache, Candidate, SYSTEM_STORE};
 use crate::clean_up::{self, Removed, Rules};
 use crate::error::{Error, Result};
+use crate::extract::extract;
 use crate::first_start;
 use crate::format::manifest::{LayerKind, Manifest};
 use crate::host::Host;
+use crate::mend;
 use crate::verify;
 
 /// One of the launcher's own commands.
@@ -28,13 +30,17 @@ pub enum Builtin {
     Install,
     /// Starts the interpreter.
     Python,
-    /// Checks every digest.
+    /// Makes again what of the cache differs from the bundle.
+    Repair,
+    /// Writes everything into a directory.
+    Unpack,
+    /// Compares the bundle with its digests, and what is unpacked with the bundle.
     Verify,
     /// Prints where this bundle's environment is or would be.
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 7] = [
+const ALL: [(&str, Builtin, &str); 9] = [
     (
         "gc",
         Builtin::Clean,
@@ -44,7 +50,9 @@ const ALL: [(&str, Builtin, &str); 7] = [
     ("inspect", Builtin::Inspect, "what is inside: commands, Python, layers with their sizes"),
     ("install", Builtin::Install, "unpack into /var/lib/coil, or DIR, from where every user can start it"),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
-    ("verify", Builtin::Verify, "compare every byte of the payload with its digest"),
+    ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
+    ("unpack", Builtin::Unpack, "write all files inside into DIR, to look at them"),
+    ("verify", Builtin::Verify, "compare every byte of the payload with its digest, and of what is unpacked"),
     ("where", Builtin::Where, "print the directories it is or would be unpacked to, best first"),
 ];
 
@@ -67,9 +75,17 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
         Builtin::Inspect => inspect(bundle.manifest()),
         Builtin::Clean => clean(host)?,
         Builtin::Install => format!("{}\n", install(bundle, host)?.display()),
+        Builtin::Repair => mend::repair(bundle, host)?,
+        Builtin::Unpack => {
+            let directory = host.args.get(1).map(Path::new).ok_or(Error::NoDirectory)?;
+            extract(bundle, directory)?;
+            format!("{}\n", directory.display())
+        }
         Builtin::Verify => {
             verify::verify(bundle)?;
-            format!("{} layers are intact\n", bundle.manifest().layers.len())
+            say(&format!("{} layers are intact\n", bundle.manifest().layers.len()))?;
+            let (text, verdict) = mend::check(bundle, host)?;
+            return say(&text).and(verdict);
         }
         Builtin::Where => {
             let libc = c_library::choose(bundle.manifest(), host.order()?)?;
@@ -79,7 +95,11 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
             places.map(|place| format!("{}\n", place.display())).collect()
         }
     };
-    // A reader that went away (`| head`) is no error.
+    say(&text)
+}
+
+/// Prints the text; a reader that went away (`| head`) is no error.
+fn say(text: &str) -> Result<i32> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::at("write to", "standard output")(error))
@@ -113,7 +133,12 @@ fn clean(host: &Host) -> Result<String> {
 
 /// Unpacks into the directory that is named, or the system's store, and returns the environment there.
 fn install(bundle: &Bundle, host: &Host) -> Result<PathBuf> {
-    let named = host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new);
+    install_into(bundle, host, host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new))
+}
+
+/// Unpacks into the store `named`, which everybody can read and only its owner can write, and returns the environment
+/// there.
+pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBuf> {
     let root = std::path::absolute(named).map_err(Error::at("find", named))?;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
     let host = Host { candidates: vec![Candidate::at(root)], keep: Some("forever".into()), ..host.clone() };

@@ -74,6 +74,17 @@ impl Choice {
         }
     }
 
+    /// The choice in words.
+    pub fn told(self) -> &'static str {
+        match self {
+            Choice::Carried => "the carried C library is used",
+            Choice::Host => "the host's C library is used, with the carried libraries of the compiler",
+            Choice::HostWithCompiler => {
+                "the host's C library is used, with the host's libraries of the compiler"
+            }
+        }
+    }
+
     /// Whether the host's loader starts the interpreter.
     pub fn is_host(self) -> bool {
         self != Choice::Carried

@@ -22,13 +22,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{CWD, RenameFlags, StatVfsMountFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::c_library::Choice;
 use crate::error::{Error, Result, reason};
 use crate::format::digest::Digest;
 use crate::format::manifest::{Layer, LayerKind, Manifest};
-use crate::workspace::{Workspace, sweep};
+use crate::workspace::{Workspace, remove_tree, sweep};
 
 /// How long a start waits for another to finish unpacking before it does the work itself, and how many
 /// bytes are worth one more second. A process that was stopped, not killed, keeps its lock.
@@ -45,6 +46,8 @@ pub struct Candidate {
     pub needs: Option<PathBuf>,
     /// Whether it holds what was prepared, and is never written by a start.
     pub prepared: bool,
+    /// Whether the machine removes old files there, one by one and without asking.
+    pub swept: bool,
 }
 
 /// The store that an administrator prepares for all users of a machine (`COIL=install`).
@@ -55,6 +58,7 @@ pub const SYSTEM_STORE: &str = "/var/lib/coil";
 pub struct Cache {
     root: PathBuf,
     libc: Choice,
+    swept: bool,
 }
 
 /// The candidates for user `uid`, best first, judged by environment variables alone.
@@ -76,7 +80,8 @@ pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<C
     }
     for shared in ["/var/tmp", "/tmp", "/dev/shm"] {
         let root = Path::new(shared).join(format!("coil-{uid}"));
-        list.push(Candidate { needs: Some(shared.into()), ..Candidate::at(root) });
+        let swept = shared != "/dev/shm";
+        list.push(Candidate { needs: Some(shared.into()), swept, ..Candidate::at(root) });
     }
     list
 }
@@ -84,7 +89,7 @@ pub fn candidates(variable: impl Fn(&str) -> Option<PathBuf>, uid: u32) -> Vec<C
 impl Candidate {
     /// The cache at `root`, which is created where it is missing.
     pub fn at(root: PathBuf) -> Self {
-        Candidate { root, needs: None, prepared: false }
+        Candidate { root, needs: None, prepared: false, swept: false }
     }
 
     /// The environment's directory, if this candidate became the cache.
@@ -127,8 +132,13 @@ impl Candidate {
             let path = self.root.join(name);
             fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| reason(&error))?;
         }
+        Ok(self.as_it_is(libc))
+    }
+
+    /// The cache here, whatever is in it, for environments with this C library. Creates nothing.
+    pub fn as_it_is(&self, libc: Choice) -> Cache {
         let root = fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
-        Ok(Cache { root, libc })
+        Cache { root, libc, swept: self.swept }
     }
 
     /// The path goes into a search path, a PT_INTERP and a `pyvenv.cfg`: not every path can.
@@ -180,7 +190,9 @@ impl Cache {
     pub fn there(root: &Path) -> Result<Cache> {
         let there = ["layers", "envs", "tmp"].iter().all(|name| root.join(name).is_dir());
         let missing = || Error::at("use", root)(std::io::ErrorKind::NotFound.into());
-        there.then(|| Cache { root: root.to_owned(), libc: Choice::Carried }).ok_or_else(missing)
+        there
+            .then(|| Cache { root: root.to_owned(), libc: Choice::Carried, swept: false })
+            .ok_or_else(missing)
     }
 
     /// The cache's directory, without symbolic links where they could be resolved.
@@ -206,6 +218,11 @@ impl Cache {
     /// The C library that runtimes and environments of this cache are settled for.
     pub fn libc(&self) -> Choice {
         self.libc
+    }
+
+    /// Whether single files may be missing here, because the machine removes old ones.
+    pub fn is_swept(&self) -> bool {
+        self.swept
     }
 
     /// Waits until nobody else unpacks here. `None` after a while, the longer the more `bytes` there are to
@@ -239,18 +256,28 @@ impl Cache {
 
     /// Moves `made`, complete, to its place under `layers` or `envs` in one step.
     ///
-    /// Where somebody else was quicker theirs stays, unless `replace` says that what is there is no good.
+    /// Where somebody else was quicker theirs stays, unless `replace` says that what is there is no good. Then the two
+    /// change places, so that a running process finds one or the other at any time.
     pub fn publish(&self, made: &Path, place: &Path, workspace: &Workspace, replace: bool) -> Result<()> {
-        if replace {
-            let name = place.file_name().unwrap_or_default().to_string_lossy();
-            let _ = fs::rename(place, workspace.path().join(format!("replaced-{name}")));
-        }
+        let cleared = match replace.then(|| renameat_with(CWD, made, CWD, place, RenameFlags::EXCHANGE)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => error == Errno::NOENT || put_away(place, workspace),
+            None => true,
+        };
         match fs::rename(made, place) {
             Ok(()) => Ok(()),
-            Err(_) if place.is_dir() => Ok(()),
+            Err(_) if cleared && place.is_dir() => Ok(()),
             Err(error) => Err(Error::at("create", place)(error)),
         }
     }
+}
+
+/// Takes away what is at `place`, where it cannot change places with something else: on file systems that do not know
+/// how, and where it is part of an image (overlayfs renames nothing of a lower layer, and removes it).
+fn put_away(place: &Path, workspace: &Workspace) -> bool {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let away = workspace.path().join(format!("replaced-{name}"));
+    fs::rename(place, away).is_ok() || remove_tree(place, None).0
 }
 
 /// The name of a layer's directory: runtimes and programs are settled for a C library.

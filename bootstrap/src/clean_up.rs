@@ -98,7 +98,10 @@ pub fn clean_up(root: &Path, rules: &Rules) -> Result<Removed> {
     let (go, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| goes(one));
     let mut work = Work::begin(root, rules.until)?;
     for one in go {
-        work.removed.environments += usize::from(work.remove(&one.path));
+        // One that was started since its age was read may not have been seen among the processes.
+        if one.is_still_unused(rules) {
+            work.removed.environments += usize::from(work.remove(&one.path));
+        }
     }
     // What an unreadable record needs nobody knows.
     if let Some(mut needed) = needed(&stay) {
@@ -114,11 +117,13 @@ pub fn clean_up(root: &Path, rules: &Rules) -> Result<Removed> {
 }
 
 /// Notes that the environment with this open launch record is used. At most once a day, so that a warm start
-/// writes nothing; whether it works is of no importance.
-pub fn note_use(record: &File, there: &fs::Metadata) {
-    if age(there) > DAY {
+/// writes nothing; whether it works is of no importance. Says whether it was the first use of the day.
+pub fn note_use(record: &File, there: &fs::Metadata) -> bool {
+    let first = age(there) > DAY;
+    if first {
         let _ = record.set_modified(SystemTime::now());
     }
+    first
 }
 
 /// An environment of the cache.
@@ -148,6 +153,11 @@ impl Environment {
         let old_version = self.record.as_ref().is_some_and(|(app, _)| app == rules.app);
         let keep = if old_version { rules.keep.min(KEEP_OLD_VERSION) } else { rules.keep };
         self.path != rules.own && self.age >= keep
+    }
+
+    fn is_still_unused(&self, rules: &Rules) -> bool {
+        let now = fs::metadata(self.path.join(RECORD)).or_else(|_| fs::metadata(&self.path));
+        now.is_ok_and(|there| age(&there) >= self.age.min(rules.keep))
     }
 
     fn is_used(&self, used: &InUse) -> bool {

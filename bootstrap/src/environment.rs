@@ -174,9 +174,14 @@ pub fn is_usable(place: &Path, host: &str) -> bool {
 
 /// Whether the layers that the environment links to are there: any part of a cache may be deleted.
 pub fn is_whole(record: &Record) -> bool {
-    let Some(root) = record.environment.ancestors().nth(2) else { return false };
+    missing_layer(record).is_none()
+}
+
+/// The first layer that the environment links to and that is not there.
+pub fn missing_layer<'a>(record: &Record<'a>) -> Option<&'a str> {
+    let Some(root) = record.environment.ancestors().nth(2) else { return record.layers.first().copied() };
     let layers = root.join("layers");
-    record.layers.iter().all(|layer| fs::symlink_metadata(layers.join(layer)).is_ok())
+    record.layers.iter().copied().find(|layer| fs::symlink_metadata(layers.join(layer)).is_err())
 }
 
 /// Directories of the environment, each made once.

@@ -45,10 +45,19 @@ pub enum Error {
     NoRule(String),
     /// `COIL_KEEP` is no number of days.
     NoDays(String),
+    /// `COIL=unpack` without a directory.
+    NoDirectory,
     /// The host's C library is ordered, and the host has none.
     NoHostLibrary,
     /// `COIL` names something else than one of the launcher's own commands.
     NoBuiltin(String),
+    /// What is unpacked is not what is in the bundle.
+    Changed {
+        /// The environment.
+        place: PathBuf,
+        /// In how many places, in it and in its layers.
+        count: usize,
+    },
     /// The interpreter could not be started.
     Exec {
         /// What was executed.
@@ -108,12 +117,19 @@ impl fmt::Display for Error {
                 write!(f, "COIL_LIBC={text:?} means nothing here; it can be auto, bundled or host")
             }
             Error::NoDays(text) => write!(f, "COIL_KEEP={text:?} is no number of days"),
+            Error::NoDirectory => {
+                f.write_str("where to? COIL=unpack takes a directory, which is made or is empty")
+            }
             Error::NoHostLibrary => write!(
                 f,
                 "the host's C library is to be used, and this host has no glibc; start it with COIL_LIBC=bundled"
             ),
             Error::NoBuiltin(name) => {
                 write!(f, "COIL={name:?} means nothing here; COIL=help lists what does")
+            }
+            Error::Changed { place, count } => {
+                let places = if *count == 1 { "one place".into() } else { format!("{count} places") };
+                write!(f, "{} differs from the bundle in {places}; COIL=repair mends it", place.display())
             }
             Error::Exec { program, source } => {
                 write!(f, "cannot start {}: {}", program.display(), reason(source))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::c_library::Order;
 use crate::cache::{self, Candidate};
 use crate::error::{Error, Result};
+use crate::trace;
 
 /// The process as it was started.
 #[derive(Clone)]
@@ -31,16 +32,26 @@ pub struct Host {
 impl Host {
     /// Looks around. Works without `/proc`.
     pub fn observe() -> Self {
+        trace::begin(env::var_os(trace::VARIABLE));
         let uid = rustix::process::geteuid().as_raw();
         let candidates = cache::candidates(|name| env::var_os(name).map(PathBuf::from), uid);
-        Host {
+        let host = Host {
             args: env::args_os().collect(),
             uid,
             bundle: own_path(),
             candidates,
             libc: env::var_os("COIL_LIBC"),
             keep: env::var_os("COIL_KEEP").map(|days| days.to_string_lossy().into_owned()),
-        }
+        };
+        trace::say("host", || host.told());
+        host
+    }
+
+    fn told(&self) -> String {
+        let known =
+            |path: &Option<PathBuf>| path.as_deref().map_or("a file without a name".into(), trace::shown);
+        let called = self.args.first().map_or("nothing".into(), trace::shown);
+        format!("user {} started {}, called {called}", self.uid, known(&self.bundle))
     }
 
     /// What the user says of the C library.

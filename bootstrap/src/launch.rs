@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -15,16 +15,19 @@ use std::ptr;
 use crate::builtins::{self, Builtin};
 use crate::bundle::Bundle;
 use crate::c_library::{self, Order};
+use crate::cache::Candidate;
 use crate::clean_up;
 use crate::environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 use crate::first_start;
 use crate::format::Damage;
 use crate::format::digest::Digest;
 use crate::format::stamp;
 use crate::format::template;
 use crate::host::{Host, complain};
+use crate::mend;
 use crate::record::{Command, Record};
+use crate::trace::{self, shown};
 
 /// Variables that would lead the interpreter to another standard library, or other modules. They are
 /// meant for the machine's Python and taken out of the app's environment, unless COIL_INHERIT is set.
@@ -78,19 +81,19 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     }
     let order = host.order()?;
     let mut broken = false;
-    for bytes in records(host, &digest, order) {
-        let Some(record) = Record::parse(&bytes) else { continue };
-        if !c_library::fits(record.host, order) || !environment::is_whole(&record) {
-            continue;
-        }
+    for (candidate, place) in places(host, &digest, order) {
+        let Some(bytes) = read_record(candidate, &place, host, digest) else { continue };
+        let Some(record) = usable(&bytes, &place, order) else { continue };
         match become_app(&record, &wish, host) {
-            // Part of the cache is gone: it is unpacked again.
-            Error::Exec { source, .. } if source.kind() == io::ErrorKind::NotFound => broken = true,
+            // Part of the cache is gone or damaged, or cannot execute any more: it is compared and mended.
+            Error::Exec { source, .. } if mend::can_help(&source) => broken = true,
             error => return Err(error),
         }
+        trace::say("start", || "its interpreter is missing, so this is a first start again".into());
         break;
     }
     let bundle = open_bundle(host, digest)?;
+    trace::say("bundle", || "the manifest was read: this is a first start".into());
     let place = first_start::prepare(&bundle, host, broken)?;
     let path = place.join(environment::RECORD);
     let bytes = fs::read(&path).map_err(Error::at("read", &path))?;
@@ -114,27 +117,69 @@ fn wish(host: &Host) -> Result<Wish> {
     Ok(Wish::Default { called: called.and_then(OsStr::to_str).map(str::to_owned) })
 }
 
-/// The launch records of the environment, from the caches that can be trusted, best first. There is more
-/// than one where hosts with different C libraries share a cache, or where the user has ordered one.
-fn records<'a>(host: &'a Host, digest: &'a Digest, order: Order) -> impl Iterator<Item = Vec<u8>> + 'a {
+/// Where the environment may be, best first. In one cache there is more than one where hosts with different C libraries
+/// share it, or where the user has ordered one.
+fn places<'a>(
+    host: &'a Host,
+    digest: &'a Digest,
+    order: Order,
+) -> impl Iterator<Item = (&'a Candidate, PathBuf)> + 'a {
     host.candidates.iter().flat_map(move |candidate| {
-        order.allowed().iter().filter_map(move |libc| {
-            let place = candidate.environment(digest, *libc);
-            let bytes = read_record(&place.join(environment::RECORD)).ok()?;
-            candidate.distrust(host.uid).is_none().then_some(bytes)
-        })
+        order.allowed().iter().map(move |libc| (candidate, candidate.environment(digest, *libc)))
     })
 }
 
-/// Reads a launch record, and notes that it is used: as many system calls as reading alone, on all but the first day's
-/// first start.
-fn read_record(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+/// The launch record of the environment at `place`, where there is one in a cache that can be trusted. Where a machine
+/// removes old files one by one, the first start of a day looks after the whole environment before.
+fn read_record(candidate: &Candidate, place: &Path, host: &Host, digest: Digest) -> Option<Vec<u8>> {
+    let (bytes, first_today) = match read_and_note(&place.join(environment::RECORD)) {
+        Ok(read) => read,
+        Err(error) => {
+            trace::say("cache", || format!("{} is passed over: {}", shown(place), reason(&error)));
+            return None;
+        }
+    };
+    if let Some(why) = candidate.distrust(host.uid) {
+        trace::say("cache", || format!("{} is not trusted: {why}", shown(&candidate.root)));
+        return None;
+    }
+    trace::say("cache", || format!("{} has a launch record of {} bytes", shown(place), bytes.len()));
+    if first_today && candidate.swept {
+        trace::say("cache", || {
+            "files may vanish there, so the first start of a day compares them all".into()
+        });
+        mend::look_after(host, candidate, || open_bundle(host, digest));
+    }
+    Some(bytes)
+}
+
+/// Reads a launch record and notes that it is used; with it, whether that is the first time today. As many system calls
+/// as reading alone, on all but the first day's first start.
+fn read_and_note(path: &Path) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = File::open(path)?;
     let there = file.metadata()?;
-    let mut bytes = Vec::with_capacity(there.len() as usize + 1);
-    (&file).take(there.len() + 1).read_to_end(&mut bytes)?;
-    clean_up::note_use(&file, &there);
-    Ok(bytes)
+    let mut bytes = vec![0; there.len() as usize];
+    file.read_exact(&mut bytes)?;
+    Ok((bytes, clean_up::note_use(&file, &there)))
+}
+
+/// The record in these bytes, if it is of this launcher's version, made for this host, and its layers are there.
+fn usable<'a>(bytes: &'a [u8], place: &Path, order: Order) -> Option<Record<'a>> {
+    let Some(record) = Record::parse(bytes) else {
+        trace::say("record", || format!("that of {} was written by another version of coil", shown(place)));
+        return None;
+    };
+    if !c_library::fits(record.host, order) {
+        trace::say("libc", || format!("it was made for a host with another C library ({})", record.host));
+        return None;
+    }
+    trace::say("libc", || format!("it was made for this host's C library ({})", record.host));
+    if let Some(layer) = environment::missing_layer(&record) {
+        trace::say("layers", || format!("{layer} is missing, so this is a first start again"));
+        return None;
+    }
+    trace::say("layers", || format!("all {} are there", record.layers.len()));
+    Some(record)
 }
 
 fn open_bundle(host: &Host, digest: Digest) -> Result<Bundle> {
@@ -238,7 +283,9 @@ fn choose<'r, 'a, 'u>(
 fn variables(record: &Record, host: &Host) -> Vec<(OsString, OsString)> {
     let inherit = env::var_os("COIL_INHERIT").is_some_and(|value| !value.is_empty() && value != "0");
     let ours = |name: &OsStr| {
-        ["COIL", "COIL_RUN", "COIL_BUNDLE", "VIRTUAL_ENV", "PATH"].iter().any(|our| name == *our)
+        ["COIL", "COIL_RUN", trace::VARIABLE, "COIL_BUNDLE", "VIRTUAL_ENV", "PATH"]
+            .iter()
+            .any(|our| name == *our)
     };
     let foreign = |name: &OsStr| !inherit && FOREIGN.iter().any(|foreign| name == *foreign);
     let mut variables: Vec<_> = env::vars_os().filter(|(name, _)| !ours(name) && !foreign(name)).collect();
@@ -279,6 +326,10 @@ impl Exec {
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
             list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
         };
+        trace::say("start", || {
+            let (arguments, variables) = (args.len(), variables.len());
+            format!("execve of {} with {arguments} arguments and {variables} variables", shown(&self.program))
+        });
         let (args, variables) = (pointers(&args), pointers(&variables));
         // SAFETY: both arrays end with a null pointer and point to NUL-terminated strings that are
         // owned by vectors still alive here; execve only reads them.

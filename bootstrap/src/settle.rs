@@ -18,8 +18,9 @@ use crate::format::manifest::{Layer, Manifest, Slot};
 use crate::format::path::TreePath;
 
 /// One program, and what its slots are to hold.
-struct Settlement<'a> {
-    path: &'a TreePath,
+pub struct Settlement<'a> {
+    /// The program's path in its layer.
+    pub path: &'a TreePath,
     slots: [(Slot, Vec<u8>); 2],
 }
 
@@ -35,7 +36,8 @@ pub fn is_settled(manifest: &Manifest, layer: &Layer, cache: &Cache) -> bool {
     settlements(manifest, layer, cache).iter().all(|settlement| settlement.is_written(&place))
 }
 
-fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> Vec<Settlement<'a>> {
+/// What is written into the programs of `layer`.
+pub fn settlements<'a>(manifest: &'a Manifest, layer: &'a Layer, cache: &Cache) -> Vec<Settlement<'a>> {
     // A manifest has a first layer, the runtime: the parser saw to it.
     let Some(first) = manifest.layers.first() else { return Vec::new() };
     let python = &manifest.python;
@@ -86,6 +88,18 @@ fn joined(directories: impl Iterator<Item = PathBuf>) -> Vec<u8> {
 }
 
 impl Settlement<'_> {
+    /// Writes over `bytes`, which stand at `offset` of the program as it is packed, what stands there once it is settled.
+    pub fn apply(&self, offset: u64, bytes: &mut [u8]) {
+        for (slot, text) in &self.slots {
+            let start = slot.offset.max(offset);
+            let end = slot.offset.saturating_add(slot.size).min(offset + bytes.len() as u64);
+            for at in start..end {
+                let settled = text.get((at - slot.offset) as usize);
+                bytes[(at - offset) as usize] = settled.copied().unwrap_or(0);
+            }
+        }
+    }
+
     fn write(&self, layer: &Path) -> Result<()> {
         let path = layer.join(self.path);
         let file = OpenOptions::new().write(true).open(&path).map_err(Error::at("open", &path))?;

@@ -25,6 +25,8 @@ use crate::format::frames::{Frame, MAX_FRAME};
 use crate::format::manifest::Layer;
 use crate::format::path::TreePath;
 use crate::format::tar::{self, Entry, Kind};
+use crate::tally::{Part as Doing, Tally};
+use crate::trace;
 
 /// More threads than this gain little, and each holds two frames in memory, some 8 MiB.
 const MAX_THREADS: usize = 6;
@@ -38,7 +40,13 @@ const HASH_STEP: usize = 1 << 20;
 pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
     let mut work = Vec::with_capacity(layers.len());
     for (layer, target) in layers {
-        work.push(LayerWork { layer, target, frames: bundle.frames(layer)?, links: Mutex::default() });
+        work.push(LayerWork {
+            layer,
+            target,
+            frames: bundle.frames(layer)?,
+            links: Mutex::default(),
+            tally: Tally::default(),
+        });
     }
     let tasks = work.iter().map(|work| work.frames.len() + 1).sum();
     let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS).min(tasks);
@@ -62,7 +70,9 @@ pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(
         result
     });
     first_error?;
-    work.iter().try_for_each(LayerWork::make_links)
+    work.iter().try_for_each(|work| work.make_links(bundle))?;
+    work.iter().for_each(LayerWork::tell);
+    Ok(())
 }
 
 /// One layer on its way.
@@ -71,6 +81,7 @@ struct LayerWork<'a> {
     target: &'a Path,
     frames: Vec<Frame>,
     links: Mutex<Vec<(TreePath, String)>>,
+    tally: Tally,
 }
 
 /// What all threads share.
@@ -132,7 +143,10 @@ impl Unpacking<'_> {
         while !self.stopped.load(Ordering::Relaxed) {
             let Some(task) = self.next(buffers)? else { return Ok(()) };
             match task {
-                Task::Hash(layer) => self.hash(self.layers[layer].layer)?,
+                Task::Hash(layer) => {
+                    let _timing = self.layers[layer].tally.time(Doing::Verify);
+                    self.hash(self.layers[layer].layer)?;
+                }
                 Task::Part(part) => {
                     self.decode(part.layer, part.frame, buffers)?;
                     self.write_part(&part, &buffers.decoded)?;
@@ -197,7 +211,8 @@ impl Unpacking<'_> {
         }
         let work = &self.layers[queue.layer];
         let path = work.target.join(path);
-        let file = Arc::new(create_file(&path, executable)?);
+        let file = Arc::new(work.create_file(&path, executable)?);
+        let _timing = work.tally.time(Doing::Write);
         file.write_all_at(rest, 0).map_err(Error::at("write", &path))?;
         let mut offset = rest.len() as u64;
         while offset < size {
@@ -218,6 +233,7 @@ impl Unpacking<'_> {
 
     fn write_part(&self, part: &Part, decoded: &[u8]) -> Result<()> {
         let target = self.layers[part.layer].target;
+        let _timing = self.layers[part.layer].tally.time(Doing::Write);
         part.file.write_all_at(&decoded[..part.length], part.offset).map_err(Error::at("write below", target))
     }
 
@@ -230,7 +246,7 @@ impl Unpacking<'_> {
         {
             let target = work.target.join(&path);
             match kind {
-                Kind::Directory => match fs::create_dir(&target) {
+                Kind::Directory => match work.create_directory(&target) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => create_directories(&target)?,
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                         return Err(Error::at("create", &target)(error));
@@ -247,7 +263,8 @@ impl Unpacking<'_> {
                     let content = end.and_then(|end| rest.split_at_checked(end));
                     let (content, after) =
                         content.ok_or_else(|| self.damaged("a file in a layer goes past its frame"))?;
-                    let mut file = create_file(&target, executable)?;
+                    let mut file = work.create_file(&target, executable)?;
+                    let _timing = work.tally.time(Doing::Write);
                     file.write_all(&content[..size as usize]).map_err(Error::at("write", &target))?;
                     rest = after;
                 }
@@ -257,6 +274,7 @@ impl Unpacking<'_> {
     }
 
     fn decode(&self, layer: usize, frame: Frame, buffers: &mut Buffers) -> Result<()> {
+        let _timing = self.layers[layer].tally.time(Doing::Decode);
         let layer = self.layers[layer].layer;
         buffers.compressed.resize(frame.compressed as usize, 0);
         self.bundle.read_layer(layer, frame.offset, &mut buffers.compressed)?;
@@ -306,20 +324,72 @@ impl Unpacking<'_> {
 }
 
 impl LayerWork<'_> {
-    fn make_links(&self) -> Result<()> {
-        for (path, link) in self.links.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let target = self.target.join(&path);
-            let made = symlink(&link, &target);
+    fn create_file(&self, path: &Path, executable: bool) -> Result<File> {
+        let _timing = self.tally.time(Doing::Create);
+        create_file(path, executable)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let _timing = self.tally.time(Doing::Create);
+        fs::create_dir(path)
+    }
+
+    /// Says where the time went.
+    fn tell(&self) {
+        trace::say("layer", || {
+            let (unpacked, packed) = (self.layer.unpacked_size, self.layer.size);
+            let (unpacked, packed) = (trace::megabytes(unpacked), trace::megabytes(packed));
+            format!("{}: {unpacked} of {packed}, {}", self.layer.name, self.tally)
+        });
+    }
+
+    fn make_links(&self, bundle: &Bundle) -> Result<()> {
+        let _timing = self.tally.time(Doing::Link);
+        let mut links = std::mem::take(&mut *self.links.lock().unwrap_or_else(PoisonError::into_inner));
+        links.sort_unstable();
+        for (path, link) in &links {
+            if passes_through_links(path, link, &links) {
+                let what = format!("the link {path} in a layer leads through another link");
+                return Err(bundle.damaged(Damage::new(what)));
+            }
+            let target = self.target.join(path);
+            let made = symlink(link, &target);
             let missing = matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound);
             if missing && let Some(parent) = target.parent() {
                 create_directories(parent)?;
-                symlink(&link, &target).map_err(Error::at("create", &target))?;
+                symlink(link, &target).map_err(Error::at("create", &target))?;
             } else {
                 made.map_err(Error::at("create", &target))?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a link lies below another one, or climbs up out of another one.
+///
+/// The tar reader follows targets by their names alone: `a/..` is no place but its own. Where `a` is a link to somewhere
+/// else, the kernel goes elsewhere, perhaps out of the layer, and what lies below such a link, or is settled through
+/// it, would be written there.
+fn passes_through_links(path: &TreePath, target: &str, links: &[(TreePath, String)]) -> bool {
+    let mut place: Vec<&str> = path.split('/').collect();
+    place.pop();
+    let is_link = |place: &[&str]| {
+        let place = place.join("/");
+        links.binary_search_by(|(link, _)| link.as_str().cmp(&place)).is_ok()
+    };
+    if (1..=place.len()).any(|length| is_link(&place[..length])) {
+        return true;
+    }
+    for component in target.split('/') {
+        match component {
+            "" | "." => {}
+            ".." if is_link(&place) => return true,
+            ".." => drop(place.pop()),
+            name => place.push(name),
+        }
+    }
+    false
 }
 
 /// Creates a file that is not there yet, with the directories above it where another thread has not
@@ -341,4 +411,22 @@ fn create_file(path: &Path, executable: bool) -> Result<File> {
 
 fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::at("create", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_could_leave_its_layer_through_another_is_found() {
+        let link = |path: &str, target: &str| (TreePath::new(path).unwrap(), target.to_owned());
+        let links = [link("app/a/b/s", "../.."), link("app/lib", "lib64"), link("app/lib64/x.so", "x.so.1")];
+        let passes =
+            |path: &str, target: &str| passes_through_links(&TreePath::new(path).unwrap(), target, &links);
+        assert!(passes("app/t", "a/b/s/../.."), "by its names it stays in app; in truth it leaves the layer");
+        assert!(passes("app/a/b/s/x", "y"), "it lies below a link");
+        assert!(!passes("app/a/b/u", "../../lib/x"));
+        assert!(!passes("app/t", "lib/x.so"));
+        assert!(!passes("app/t", "a/../a"));
+    }
 }

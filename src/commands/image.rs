@@ -49,7 +49,8 @@ pub fn run(options: &cli::Image) -> Result<()> {
         Some(tag) => Reference::parse(tag)?,
         None => Reference::of_app(&parts[0].manifest.name, parts[0].manifest.version.as_deref()),
     };
-    let left_out = options.since.as_deref().map_or(Ok(BTreeSet::new()), |old| layers_of(old, compression))?;
+    let old = options.since.as_deref().map_or(Ok(Vec::new()), |old| layers_of(old, compression))?;
+    let left_out = images.iter().flat_map(|image| in_common(image, &old)).collect();
     report.doing("writing the image");
     let put = |out: &mut dyn Write, cannot: &dyn Fn() -> String| {
         write(&images, &reference, options.format, &left_out, out, cannot)
@@ -115,8 +116,8 @@ fn summary(images: &[Encoded], reference: &Reference, left_out: &BTreeSet<Digest
 /// Tells what differs in an archive.
 fn check_archive(archive: &Path, since: Option<&Path>, report: &Report) -> Result<()> {
     report.doing(&format!("checking {}", archive.display()));
-    let elsewhere = since.map_or(Ok(BTreeSet::new()), check::layers_of)?;
-    let checked = check::check(archive, &elsewhere)?;
+    let elsewhere = since.map_or(Ok(Vec::new()), check::layers_of)?;
+    let checked = check::check(archive, &elsewhere.into_iter().flatten().collect())?;
     if checked.mismatches.is_empty() {
         let ids: Vec<String> = checked.ids.iter().map(ToString::to_string).collect();
         report.done(&format!(
@@ -136,15 +137,27 @@ fn check_archive(archive: &Path, since: Option<&Path>, report: &Report) -> Resul
         .hint("copy it again, or make it again with `coil image`"))
 }
 
-/// The layers that are left out because of `old`: an archive, or a bundle, whose image has them.
-fn layers_of(old: &Path, compression: Compression) -> Result<BTreeSet<Digest>> {
+/// The layers of the images in `old`, an archive, or of the image of `old`, a bundle, each bottom first.
+fn layers_of(old: &Path, compression: Compression) -> Result<Vec<Vec<Digest>>> {
     if !is_elf(old) {
         return check::layers_of(old);
     }
     let parts = of_bundle(&open(old)?);
     let image = Image::of(&parts.manifest, &parts.blobs, &Settings::default(), None)?;
-    let layers = Encoded::new(&image, compression)?.layers;
-    Ok(layers.iter().map(|layer| layer.descriptor.digest).collect())
+    Ok(vec![digests(&Encoded::new(&image, compression)?)])
+}
+
+fn digests(image: &Encoded) -> Vec<Digest> {
+    image.layers.iter().map(|layer| layer.descriptor.digest).collect()
+}
+
+/// The layers that an image has in common with one of the old ones, from the bottom up to the first that differs: Docker
+/// knows a layer by all that is below it.
+fn in_common(image: &Encoded, old: &[Vec<Digest>]) -> Vec<Digest> {
+    let layers = digests(image);
+    let common = |old: &Vec<Digest>| old.iter().zip(&layers).take_while(|(old, new)| old == new).count();
+    let count = old.iter().map(common).max().unwrap_or(0);
+    layers.into_iter().take(count).collect()
 }
 
 /// What the user's options say of the image.

@@ -10,6 +10,8 @@ pub mod rebase;
 mod retype;
 pub mod run;
 pub mod runtime;
+mod timing;
+pub mod unpack;
 pub mod verify;
 
 use std::path::PathBuf;

@@ -6,10 +6,10 @@ use std::time::Instant;
 use coil_bootstrap::format::manifest::LayerKind;
 
 use super::inspect::size;
-use crate::bundle::{self, Begun, Launcher};
+use crate::bundle;
 use crate::cli::Pack;
 use crate::error::Result;
-use crate::pack::{Given, Parts, default_output, pack_with};
+use crate::pack::{Ahead, Given, Parts, default_output, pack_with};
 use crate::report::{Loudness, Report};
 
 /// Packs and says what came of it.
@@ -18,13 +18,12 @@ pub fn run(options: &Pack) -> Result<()> {
     let report = Report::new(options.volume.or(Loudness::Normal));
     options.output.as_deref().map_or(Ok(()), bundle::check_output)?;
     let store = super::open_store()?;
-    // The name may come out of the project; the directory is known.
-    let begun = Begun::new(options.output.as_deref().unwrap_or(Path::new("bundle")), Launcher::ours()?);
-    let given = Given { begun: Some(&begun), ..Given::default() };
+    let ahead = Ahead::begin(&store, &options.project, options.output.as_deref())?;
+    let given = Given { ahead: Some(&ahead), ..Given::default() };
     let parts = pack_with(&options.project, options.output.clone(), given, &store, &report)?;
     let output = options.output.clone().unwrap_or_else(|| default_output(&parts.manifest));
     bundle::check_output(&output)?;
-    begun.finish(&output, &parts.manifest, &parts.blobs)?;
+    ahead.finish(&output, &parts)?;
     report.done(&summary(&output, &parts, start));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `coil rebase`: another runtime under the same app, or another app on the same runtime.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use coil_bootstrap::bundle::Bundle;
@@ -13,7 +14,7 @@ use crate::image::Reference;
 use crate::image::registry::{Pushed, Registry};
 use crate::image::swap::swap;
 use crate::layer::BlobPlace;
-use crate::needs::of_layer;
+use crate::needs::{libraries_of_runtime, of_layer};
 use crate::pack::Asked;
 use crate::portability;
 use crate::rebase::{AllNeeds, kept, with_runtime};
@@ -39,7 +40,8 @@ pub fn run(options: &Rebase) -> Result<()> {
     };
     let app_bundle = open(app)?;
     let old = app_bundle.manifest();
-    let rebased = with_runtime(old, &runtime, || needs(&app_bundle, &runtime, &place))?;
+    let lost = lost(&app_bundle, &runtime, &place)?;
+    let rebased = with_runtime(old, &runtime, &lost, || needs(&app_bundle, &runtime, &place))?;
     let blobs = blobs(&app_bundle, app, place);
     bundle::write(output, Launcher::of(app)?, &rebased, &blobs)?;
     report.done(&summary(output, old, &rebased));
@@ -78,6 +80,21 @@ fn in_registry(options: &Rebase, report: &Report) -> Result<()> {
         swapped.digest
     ));
     Ok(())
+}
+
+/// The libraries that the bundle's own runtime carries and the new one does not.
+fn lost(app: &Bundle, runtime: &Runtime, place: &BlobPlace) -> Result<BTreeSet<String>> {
+    let own = &app.manifest().layers[0];
+    if own.digest == runtime.layer.digest {
+        return Ok(BTreeSet::new());
+    }
+    let carried = |place: &BlobPlace, size| {
+        libraries_of_runtime(place, size)
+            .context(|| format!("cannot read the runtime in {}", place.file.display()))
+    };
+    let old = BlobPlace { file: app.path().to_owned(), offset: app.layer_offset(own) };
+    let new = carried(place, runtime.layer.size)?;
+    Ok(carried(&old, own.size)?.into_iter().filter(|name| !new.contains(name)).collect())
 }
 
 /// What the app's layers need, behind what the new runtime has.

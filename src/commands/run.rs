@@ -6,6 +6,7 @@ use std::process::Command;
 
 use coil_bootstrap::format::digest::Digest;
 
+use super::timing;
 use crate::bundle::{self, Launcher};
 use crate::cli::Run;
 use crate::error::{Context, Failure, Result};
@@ -30,6 +31,11 @@ pub fn run(options: &Run) -> Result<()> {
     report.leave();
     // What comes next does not return.
     drop(store);
-    let error = Command::new(&path).args(&options.args).exec();
+    let mut command = Command::new(&path);
+    command.args(&options.args);
+    if options.timing {
+        std::process::exit(timing::start(&path, command)?);
+    }
+    let error = command.exec();
     Err(Failure::new(format!("cannot start {}", path.display())).because(error))
 }

@@ -82,7 +82,7 @@ fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
     // A store of its own: a layer that was made before would prove nothing.
     let store = Store::open(scratch.path())?;
     let again = scratch.path().join("bundle");
-    let given = Given { lock: manifest.lock.as_deref(), begun: None };
+    let given = Given { lock: manifest.lock.as_deref(), ahead: None };
     let parts = pack_with(&pack.project, called(manifest, scratch.path()), given, &store, report)?;
     let (then, now) = (&manifest.python.version, &parts.manifest.python.version);
     if then != now {

@@ -48,8 +48,8 @@ pub fn check(path: &Path, elsewhere: &BTreeSet<Digest>) -> Result<Checked> {
     Ok(check.checked)
 }
 
-/// The layers of the images in the archive at `path`, whether the archive has them or not.
-pub fn layers_of(path: &Path) -> Result<BTreeSet<Digest>> {
+/// The layers of every image in the archive at `path`, bottom first, whether the archive has them or not.
+pub fn layers_of(path: &Path) -> Result<Vec<Vec<Digest>>> {
     let archive = Archive::open(path)?;
     let unreadable = |why: &str| {
         Failure::new(format!("{} is no archive of an image: {why}", path.display()))
@@ -57,7 +57,7 @@ pub fn layers_of(path: &Path) -> Result<BTreeSet<Digest>> {
     };
     let index: oci::Index = archive.json(layout::INDEX).map_err(|why| unreadable(&why))?;
     let mut pending: Vec<_> = index.manifests.iter().map(|it| (it.media_type.clone(), it.digest)).collect();
-    let mut layers = BTreeSet::new();
+    let mut images = Vec::new();
     while let Some((media_type, digest)) = pending.pop() {
         let name = layout::place(Format::Oci, &digest);
         if media_type == oci::INDEX {
@@ -65,10 +65,10 @@ pub fn layers_of(path: &Path) -> Result<BTreeSet<Digest>> {
             pending.extend(index.manifests.iter().map(|it| (it.media_type.clone(), it.digest)));
         } else {
             let manifest: oci::Manifest = archive.json(&name).map_err(|why| unreadable(&why))?;
-            layers.extend(manifest.layers.iter().map(|layer| layer.digest));
+            images.push(manifest.layers.iter().map(|layer| layer.digest).collect());
         }
     }
-    Ok(layers)
+    Ok(images)
 }
 
 /// An archive, by its members.

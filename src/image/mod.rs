@@ -71,6 +71,9 @@ pub const CONTENT: &str = "coil.content";
 /// Label and annotation of an image: what is known of its runtime, as JSON.
 pub const RUNTIME: &str = "coil.runtime";
 
+/// Label and annotation of an image: the libraries in its runtime.
+pub const LIBRARIES: &str = "coil.libraries";
+
 /// An image, before it is decided how its layers are compressed.
 pub struct Image {
     /// The app's name.
@@ -165,6 +168,7 @@ impl Image {
             Runtime::new(manifest.platform.clone(), manifest.python.clone(), manifest.layers[0].clone());
         let runtime = Runtime { kept: rebase::kept(manifest)?, ..runtime };
         annotations.insert(RUNTIME.to_owned(), swap::facts(&runtime));
+        annotations.insert(LIBRARIES.to_owned(), swap::libraries(&blobs[0], &manifest.layers[0])?);
         let platform = oci::Platform {
             architecture: manifest.platform.architecture.clone(),
             os: manifest.platform.os.clone(),

@@ -1,6 +1,8 @@
 //! Another runtime under an app's image, in the registry: a new configuration, a new manifest and one layer. All other
 //! layers stay where they are, and are not even looked at.
 
+use std::collections::BTreeSet;
+
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::{CLibraryRule, Environment, Layer, Manifest, SCHEMA};
 use coil_bootstrap::format::recipe::Recipe;
@@ -9,9 +11,10 @@ use super::compression::{Compression, EncodedLayer};
 use super::push::{Moved, bring};
 use super::reference::Reference;
 use super::registry::{Pushed, Registry};
-use super::{PART, RUNTIME, bundled, oci};
+use super::{LIBRARIES, PART, RUNTIME, bundled, oci};
 use crate::error::{Context, Failure, Result};
 use crate::layer::BlobPlace;
+use crate::needs::libraries_of_runtime;
 use crate::rebase::with_runtime;
 use crate::runtime_file::Runtime;
 
@@ -59,7 +62,11 @@ pub fn swap(
         .get(RUNTIME)
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(foreign)?;
-    check(reference, &old, runtime)?;
+    let libraries = libraries(place, &runtime.layer)?;
+    let carried = config.config.labels.get(LIBRARIES).ok_or_else(foreign)?;
+    let there: BTreeSet<&str> = libraries.split(' ').collect();
+    let lost = carried.split(' ').filter(|name| !name.is_empty() && !there.contains(name)).map(str::to_owned);
+    check(reference, &old, runtime, &lost.collect())?;
 
     let suffix = manifest.layers[at].media_type.strip_prefix(oci::LAYER);
     let compression = match suffix.ok_or_else(foreign)? {
@@ -77,6 +84,7 @@ pub fn swap(
     let facts = facts(runtime);
     for said in [&mut config.config.labels, &mut manifest.annotations] {
         said.insert(RUNTIME.to_owned(), facts.clone());
+        said.insert(LIBRARIES.to_owned(), libraries.clone());
     }
     let config = oci::encode(&config);
     manifest.config = oci::Descriptor::of(oci::CONFIG, &config);
@@ -99,8 +107,15 @@ pub fn facts(runtime: &Runtime) -> String {
     serde_json::to_value(short).unwrap_or_default().to_string()
 }
 
+/// What is written into an image of its runtime's libraries: their names, sorted, a space between them.
+pub fn libraries(place: &BlobPlace, layer: &Layer) -> Result<String> {
+    let names = libraries_of_runtime(place, layer.size);
+    let names = names.context(|| format!("cannot read the runtime in {}", place.file.display()))?;
+    Ok(names.into_iter().collect::<Vec<_>>().join(" "))
+}
+
 /// The rules of `coil rebase` for bundles, applied to an image.
-fn check(reference: &Reference, old: &Runtime, new: &Runtime) -> Result<()> {
+fn check(reference: &Reference, old: &Runtime, new: &Runtime, lost: &BTreeSet<String>) -> Result<()> {
     let bundle = Manifest {
         schema: SCHEMA,
         name: reference.familiar(),
@@ -117,13 +132,17 @@ fn check(reference: &Reference, old: &Runtime, new: &Runtime) -> Result<()> {
         recipe: Some(Recipe { keep: old.kept.words(), ..Default::default() }),
     };
     let unknown = || {
-        let (old, new) = (&old.python.libc, &new.python.libc);
-        let message = format!(
-            "{} cannot be rebased in the registry: the new runtime has an older C library ({new}) than {old}, or an older libstdc++",
-            reference.familiar()
-        );
+        let why = match lost.first() {
+            Some(library) => format!("does not carry {library}, as the old one does"),
+            None => format!(
+                "has an older C library ({}) than {}, or an older libstdc++",
+                new.python.libc, old.python.libc
+            ),
+        };
+        let message =
+            format!("{} cannot be rebased in the registry: the new runtime {why}", reference.familiar());
         Err(Failure::new(message)
-            .hint("rebase the bundle, which is looked into for that, and push its image"))
+            .hint("rebase the bundle, which is looked into for what it needs of that, and push its image"))
     };
-    with_runtime(&bundle, new, unknown).map(drop)
+    with_runtime(&bundle, new, lost, unknown).map(drop)
 }

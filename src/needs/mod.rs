@@ -20,7 +20,7 @@ use std::io;
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
-pub use self::layers::of_layer;
+pub use self::layers::{libraries_of_runtime, of_layer};
 pub use self::version::{Newest, SymbolVersion};
 pub use self::world::{Layer, Missing, Pattern, TooNew, World, is_driver};
 

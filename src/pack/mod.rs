@@ -1,5 +1,6 @@
 //! Packing, from what the user typed to what a bundle is made of. One step a line, each a value.
 
+mod ahead;
 mod app;
 mod closed_world;
 mod commands;
@@ -23,7 +24,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use self::side_by_side::both;
-use crate::bundle::{Begun, align};
+use crate::bundle::align;
 use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -42,6 +43,7 @@ use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer, digest_of_file};
 use crate::wheel::Target;
 
+pub use ahead::Ahead;
 pub use locking::lock;
 
 /// Everything a bundle is made of.
@@ -69,7 +71,7 @@ pub struct Given<'a> {
     /// A `pylock.toml` that coil wrote, whose distributions are taken exactly: nothing is resolved.
     pub lock: Option<&'a str>,
     /// The bundle that these parts are for: the layers that are known first are copied while the others are made.
-    pub begun: Option<&'a Begun>,
+    pub ahead: Option<&'a Ahead<'a>>,
 }
 
 /// The same with what it is given.
@@ -125,13 +127,14 @@ pub fn pack_with(
             (runtime, layers.distributions, layers.unowned, None)
         }
     };
-    if let Some(begun) = given.begun {
+    if let Some(ahead) = given.ahead {
         let known = iter::once(&runtime.blob).chain(installed.iter().map(|wheel| &wheel.blob));
-        let known = known.chain(unowned.iter().map(|layer| &layer.blob));
-        begun.copy(known.map(|blob| (store.blob(&blob.digest).into(), blob.size)));
+        ahead.know(known.chain(unowned.iter().map(|layer| &layer.blob)));
     }
     let python = &runtime.facts.python;
-    let beside = steps::Installed { runtime: &runtime, wheels: &installed, unowned: unowned.as_ref() };
+    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
+    let (wheels, unowned_files) = (&installed, unowned.as_ref());
+    let beside = steps::Installed { runtime: &runtime, wheels, unowned: unowned_files, expected: &expected };
     steps::run(&packing, &mut project, &beside, options.refresh)?;
     let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
     let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
@@ -142,7 +145,6 @@ pub fn pack_with(
     let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));
     let version = project.version.clone().or_else(|| own.map(|wheel| wheel.facts.version.clone()));
 
-    let expected = closed_world::Expected::of(&options.libraries, &project, options.libc);
     let own = installed.iter().map(|wheel| &wheel.listing).chain(unowned.iter().map(|it| &it.listing));
     let own = std::iter::once(&runtime.listing).chain(own).chain(app.iter().map(|app| &app.listing));
     let brought = libraries::layer(&packing, &own.collect::<Vec<_>>(), &expected)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use coil_bootstrap::format::digest::Digest;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::Packing;
 use crate::cli;
@@ -14,7 +15,7 @@ use crate::lock::Lock;
 use crate::project::Project;
 use crate::project::requires_python::check_requires_python;
 use crate::resolve::again;
-use crate::resolve::build::{Built, Workshop, build_wheel};
+use crate::resolve::build::{Built, Workshop, build_wheels};
 use crate::resolve::pin::{FetchedWheel, Pin, Source};
 use crate::resolve::shelf::Shelf;
 use crate::resolve::{
@@ -118,22 +119,10 @@ pub fn fetched(
     for (name, specifier) in &project.requires_python {
         check_requires_python(name, specifier, interpreter)?;
     }
-    let scratch = tempfile::tempdir_in(store.scratch())
-        .context(|| format!("cannot write to {}", store.scratch().display()))?;
+    let scratch = scratch(store)?;
     let resolving = resolver_options(options);
-    let workshop = Workshop {
-        interpreter,
-        options: &resolving,
-        cache: &store.work(),
-        scratch: scratch.path(),
-        refresh: options.refresh,
-        report: packing.report,
-    };
-    let built = project.builds.iter().map(|build| {
-        report.doing(&format!("building {}", build.directory.display()));
-        build_wheel(build, &workshop)
-    });
-    let built: Vec<Built> = built.collect::<Result<_>>()?;
+    let workshop = packing.workshop(&resolving, options.refresh, scratch.path());
+    let built = build_wheels(&project.builds, &workshop)?;
     let request = request(project, built, &resolving);
     if options.choice.locked {
         refuse_to_resolve(&request, options)?;
@@ -148,6 +137,19 @@ pub fn fetched(
         remembered(packing, &request, options, (&workshop, &shelf))?;
     warnings.iter().for_each(|warning| report.warning(warning));
     Ok(Fetched { decision, wheels, built: request.built, is_new })
+}
+
+/// A directory for what is built and resolved, gone with the value.
+pub fn scratch(store: &Store) -> Result<TempDir> {
+    tempfile::tempdir_in(store.scratch()).context(|| format!("cannot write to {}", store.scratch().display()))
+}
+
+impl Packing<'_> {
+    /// Where wheels for this pack are built. `scratch` must exist.
+    pub fn workshop<'a>(&'a self, options: &'a Options, refresh: bool, scratch: &'a Path) -> Workshop<'a> {
+        let Packing { interpreter, store, report, .. } = self;
+        Workshop { interpreter, options, cache: store.work(), scratch, refresh, report }
+    }
 }
 
 fn request(project: &Project, built: Vec<Built>, options: &Options) -> Request {

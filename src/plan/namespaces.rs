@@ -15,12 +15,6 @@ pub fn takes_second(first: &Listing, second: &Listing, path: &TreePath) -> Optio
     Some(rank(second, path)? < rank(first, path)?)
 }
 
-/// The source that this byte code of an `__init__.py` was compiled of.
-pub fn source_of(compiled: &str) -> Option<String> {
-    let (directory, name) = compiled.split_once("/__pycache__/")?;
-    name.starts_with("__init__.").then(|| format!("{directory}/__init__.py"))
-}
-
 /// What is said of the choice.
 pub fn note(taken: &Listing, other: &Listing, place: &str) -> String {
     let (taken, other) = (&taken.origin, &other.origin);

@@ -27,8 +27,21 @@ pub struct Declared {
     others: BTreeSet<String>,
     /// Whether `[tool.uv.sources]` or a workspace says where dependencies are.
     pub has_uv_sources: bool,
-    /// The addresses of its indexes for uv, by their names.
-    pub uv_indexes: Vec<(String, String)>,
+    /// Its indexes for uv.
+    pub uv_indexes: Vec<UvIndex>,
+}
+
+/// uv, "Indexes": one of `[[tool.uv.index]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UvIndex {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Whether it takes the place of the public index.
+    pub is_default: bool,
+    /// Whether it is only for what `[tool.uv.sources]` takes from there.
+    pub is_explicit: bool,
 }
 
 impl Declared {
@@ -72,10 +85,7 @@ impl Declared {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten()
-                .filter_map(|index| {
-                    let text = |key: &str| index.get(key).and_then(Value::as_str).map(str::to_owned);
-                    Some((text("name").unwrap_or_default(), text("url")?))
-                })
+                .filter_map(UvIndex::read)
                 .collect(),
             file,
         })
@@ -163,6 +173,19 @@ impl Declared {
         }
         path.pop();
         Ok(())
+    }
+}
+
+impl UvIndex {
+    fn read(index: &Value) -> Option<Self> {
+        let text = |key: &str| index.get(key).and_then(Value::as_str).map(str::to_owned);
+        let is = |key: &str| index.get(key).and_then(Value::as_bool).unwrap_or_default();
+        Some(UvIndex {
+            name: text("name").unwrap_or_default(),
+            url: text("url")?,
+            is_default: is("default"),
+            is_explicit: is("explicit"),
+        })
     }
 }
 

@@ -67,6 +67,15 @@ enum Answer {
     Needs(Vec<String>),
 }
 
+/// Builds the wheels of these directories, one after the other.
+pub fn build_wheels(builds: &[Build], workshop: &Workshop) -> Result<Vec<Built>> {
+    let build = |build: &Build| {
+        workshop.report.doing(&format!("building {}", build.directory.display()));
+        build_wheel(build, workshop)
+    };
+    builds.iter().map(build).collect()
+}
+
 /// Builds the wheel of a directory.
 pub fn build_wheel(build: &Build, workshop: &Workshop) -> Result<Built> {
     let system = PyProject::find(&build.directory)?.and_then(|page| page.build_system);

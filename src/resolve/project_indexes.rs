@@ -1,26 +1,31 @@
 //! The indexes that projects name for uv, with the credentials that belong to them.
 //!
-//! uv reads them by itself. They are needed here because files are fetched by pip, from addresses that a
-//! lock states without credentials.
+//! uv reads them by itself. pip does not, and without them would look for private distributions in public; also
+//! where uv resolves, pip fetches, from addresses that a lock states without credentials.
 
 use std::path::PathBuf;
 
 use crate::lock::url;
-use crate::project::declared::Declared;
+use crate::project::declared::{Declared, UvIndex};
 use crate::project::lock_file::workspace_of;
 
-/// The addresses of the indexes of these projects and of the workspaces they are in, with credentials.
+/// The indexes of these projects and of the workspaces they are in, their addresses with credentials.
 ///
 /// uv, "Indexes": "credentials ... `UV_INDEX_<name>_USERNAME` and `UV_INDEX_<name>_PASSWORD`, where `<name>` is the
 /// name of the index" in upper case, other characters as `_`.
-pub fn addresses(places: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    let mut all = Vec::new();
+pub fn indexes(places: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>) -> Vec<UvIndex> {
+    let mut all: Vec<UvIndex> = Vec::new();
     for place in places {
         let workspace = workspace_of(place);
         for directory in [Some(place), workspace.as_ref()].into_iter().flatten() {
             // What cannot be read is told about where it is read for its own sake.
             let indexes = Declared::read(directory).map(|declared| declared.uv_indexes).unwrap_or_default();
-            all.extend(indexes.into_iter().map(|(name, address)| with_login(&name, address, variable)));
+            for mut index in indexes {
+                index.url = with_login(&index.name, index.url, variable);
+                if !all.contains(&index) {
+                    all.push(index);
+                }
+            }
         }
     }
     all
@@ -54,7 +59,8 @@ mod tests {
             "UV_INDEX_MY_OWN_PASSWORD" => Some("p@ss".to_owned()),
             _ => None,
         };
-        let found = addresses(&[directory.path().to_owned()], &variable);
+        let found = indexes(&[directory.path().to_owned()], &variable);
+        let found: Vec<_> = found.into_iter().map(|index| index.url).collect();
         assert_eq!(found, ["https://me:p%40ss@host/simple", "https://a:b@c/"]);
     }
 }

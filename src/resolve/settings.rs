@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use super::Options;
-use super::project_indexes::addresses;
+use super::project_indexes::indexes;
 use crate::lock::url;
+use crate::project::declared::UvIndex;
 
 /// Indexes and pages of files, as one tool has them configured.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct Indexes {
     options: Options,
     of_uv: Places,
     of_pip: Places,
-    /// The addresses of indexes that projects name for uv, for their credentials.
-    of_projects: Vec<String>,
+    /// The indexes that projects name for uv.
+    of_projects: Vec<UvIndex>,
     /// Whether a file names the index for uv: it is not read any further.
     uv_has_index: bool,
 }
@@ -58,10 +59,10 @@ impl Indexes {
         Indexes { options, of_uv, of_pip, of_projects: Vec::new(), uv_has_index }
     }
 
-    /// Learns the credentials for the indexes that these projects name.
+    /// Learns the indexes that these projects name for uv, and the credentials for them.
     pub fn learn(&mut self, projects: &[PathBuf]) {
         let variable = |name: &str| std::env::var(name).ok();
-        self.of_projects = addresses(projects, &variable);
+        self.of_projects = indexes(projects, &variable);
     }
 
     /// The options and variables to start uv with.
@@ -81,7 +82,21 @@ impl Indexes {
 
     /// The options and variables to start pip with.
     pub fn for_pip(&self) -> (Vec<String>, Vec<(&'static str, String)>) {
-        let places = self.of_uv.besides(&self.of_pip, false);
+        let mut places = self.of_uv.besides(&self.of_pip, false);
+        for index in self.of_projects.iter().filter(|index| !index.is_explicit) {
+            match index.is_default {
+                // What the user has configured wins over what the project says, as with uv.
+                true if places.index_url.is_none() && self.of_pip.index_url.is_none() => {
+                    places.index_url = Some(index.url.clone());
+                }
+                true => {}
+                false => places.extra_index_urls.push(index.url.clone()),
+            }
+        }
+        if !places.extra_index_urls.is_empty() {
+            // A variable would take their place.
+            places.extra_index_urls.extend(self.of_pip.extra_index_urls.iter().cloned());
+        }
         let (mut words, mut variables) =
             self.said(&places, "--index-url", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"]);
         for host in &places.trusted_hosts {
@@ -105,7 +120,11 @@ impl Indexes {
     pub fn logins<'a>(&'a self, more: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str)> {
         let options = &self.options;
         let mine = options.index_url.iter().chain(&options.extra_index_urls).chain(&options.find_links);
-        let all = mine.chain(more).chain(&self.of_projects).chain(self.of_uv.all()).chain(self.of_pip.all());
+        let all = mine
+            .chain(more)
+            .chain(self.of_projects.iter().map(|index| &index.url))
+            .chain(self.of_uv.all())
+            .chain(self.of_pip.all());
         all.filter_map(|address| Some((url::host(address)?, url::credentials(address)?)))
     }
 
@@ -325,6 +344,28 @@ mod tests {
         let both = "https://me:pw@a/simple https://b/simple?x=1".to_owned();
         assert!(variables.contains(&("PIP_EXTRA_INDEX_URL", both)), "{variables:?}");
         assert_eq!(Places::of_uv_variables(&none), Places::default());
+    }
+
+    #[test]
+    fn pip_gets_the_indexes_that_a_project_names_for_uv() {
+        let index = |url: &str| UvIndex {
+            name: "mine".into(),
+            url: url.into(),
+            is_default: url.contains("default"),
+            is_explicit: url.contains("explicit"),
+        };
+        let of_projects = ["https://default", "https://more", "https://explicit"].map(index).into();
+        let indexes = Indexes { of_projects, ..Indexes::default() };
+        let (words, _) = indexes.for_pip();
+        assert_eq!(words.join(" "), "--index-url https://default --extra-index-url https://more");
+        let of_pip = Places {
+            index_url: Some("https://mirror".into()),
+            extra_index_urls: vec!["https://me:pw@own".into()],
+            ..Places::default()
+        };
+        let (words, variables) = Indexes { of_pip, ..indexes }.for_pip();
+        assert!(words.is_empty(), "{words:?}");
+        assert_eq!(variables[0], ("PIP_EXTRA_INDEX_URL", "https://more https://me:pw@own".to_owned()));
     }
 
     #[test]

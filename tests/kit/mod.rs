@@ -7,10 +7,13 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its part of the kit")]
 
+mod arrivals;
 mod bench;
 pub mod empty_root;
+pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
+pub mod hostile;
 pub mod index;
 pub mod mounts;
 pub mod oci;
@@ -19,12 +22,15 @@ mod probe;
 mod ran;
 pub mod registry;
 mod runtime;
+mod small;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+pub use arrivals::Arrivals;
 pub use bench::Bench;
 pub use empty_root::EmptyRoot;
 pub use fixture::WheelBuilder;
@@ -33,10 +39,17 @@ pub use packed::{Packed, Start};
 pub use probe::probe;
 pub use ran::Ran;
 pub use runtime::{QUICK, cache_with_runtime, runtime_file};
+pub use small::{small, snapshot};
 
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The resolvers on this machine: pip, and uv where it is installed.
+pub fn resolvers() -> Vec<&'static str> {
+    let uv = Command::new("uv").arg("--version").output();
+    if uv.is_ok_and(|output| output.status.success()) { vec!["uv", "pip"] } else { vec!["pip"] }
 }
 
 /// A fresh directory, on the same file system as everything else, removed with the value.

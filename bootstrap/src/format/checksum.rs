@@ -3,15 +3,7 @@
 //! They say the same as a SHA-256 digest and take a tenth of the time on a CPU without instructions for that one,
 //! where it would be a third of all that a first start does.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::digest::Digest;
-
-const PREFIX: &str = "blake3:";
+use super::hash_text::hash_text;
 
 /// A BLAKE3 hash of 32 bytes, written `blake3:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,12 +14,9 @@ impl Checksum {
     pub fn of(bytes: &[u8]) -> Self {
         Checksum(blake3::hash(bytes).into())
     }
-
-    /// The 64 hexadecimal digits, without the algorithm: a file name that is safe everywhere.
-    pub fn hex(&self) -> String {
-        Digest::from_bytes(self.0).hex()
-    }
 }
+
+hash_text!(Checksum, "blake3:", "checksum");
 
 /// A checksum in the making.
 #[derive(Debug, Default, Clone)]
@@ -42,42 +31,6 @@ impl Summing {
     /// The checksum of everything that was added.
     pub fn finish(&self) -> Checksum {
         Checksum(self.0.finalize().into())
-    }
-}
-
-impl fmt::Display for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.hex())
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Checksum {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(PREFIX).and_then(Digest::from_hex);
-        digits
-            .map(|digits| Checksum(*digits.as_bytes()))
-            .ok_or_else(|| format!("{text:?} is not a checksum (blake3: and 64 hexadecimal digits)"))
-    }
-}
-
-impl Serialize for Checksum {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Checksum {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 pub mod checksum;
 pub mod digest;
 pub mod frames;
+mod hash_text;
 pub mod manifest;
 pub mod path;
 pub mod recipe;

@@ -14,7 +14,7 @@ use coil_bootstrap::format::path::TreePath;
 use self::state::{Seen, content_of, state};
 use self::version::{fits, versions};
 use super::Packing;
-use super::resolution::{KeptWheel, keep, resolver_options};
+use super::resolution::{KeptWheel, keep, resolver_options, scratch};
 use super::wheels::{self, Facts};
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -25,7 +25,7 @@ use crate::lock::normal_name;
 use crate::project::requires_python::check_requires_python;
 use crate::project::{Build, Project};
 use crate::report::Report;
-use crate::resolve::build::{Built, Workshop, build_wheel};
+use crate::resolve::build::build_wheels;
 use crate::store::{Store, StoredLayer};
 use crate::wheel::Target;
 
@@ -180,23 +180,11 @@ impl Source {
         if project.builds.is_empty() {
             return Ok(Vec::new());
         }
-        let Packing { interpreter, store, report, .. } = packing;
-        let scratch = tempfile::tempdir_in(store.scratch())
-            .context(|| format!("cannot write to {}", store.scratch().display()))?;
+        let Packing { interpreter, store, .. } = packing;
+        let scratch = scratch(store)?;
         let resolving = resolver_options(options);
-        let workshop = Workshop {
-            interpreter,
-            options: &resolving,
-            cache: &store.work(),
-            scratch: scratch.path(),
-            refresh: options.refresh,
-            report: packing.report,
-        };
-        let built = project.builds.iter().map(|build| {
-            report.doing(&format!("building {}", build.directory.display()));
-            build_wheel(build, &workshop)
-        });
-        let built: Vec<Built> = built.collect::<Result<_>>()?;
+        let workshop = packing.workshop(&resolving, options.refresh, scratch.path());
+        let built = build_wheels(&project.builds, &workshop)?;
         needs::check(&built, &self.survey, interpreter, &self.venv.shown)?;
         built.iter().map(|built| keep(&built.wheel, store)).collect()
     }

@@ -24,11 +24,15 @@ use crate::tree::{Content, Node, Tree};
 /// The variable that names the directory which stands for `app` while steps run.
 pub const APP: &str = "COIL_APP";
 
-/// The environment's directory. It has the runtime and the wheels, and finds the app's modules where `COIL_APP`
+/// The environment's directory. It has the runtime, the libraries that are brought and the wheels, and finds the app's modules where `COIL_APP`
 /// says, at the same place in `sys.path` as on a target.
-pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
+pub fn prepare(
+    packing: &Packing,
+    installed: &Installed,
+    brought: Option<StoredLayer<()>>,
+) -> Result<PathBuf> {
     let Packing { store, report, .. } = packing;
-    let manifest = manifest(packing, installed)?;
+    let manifest = manifest(packing, installed, brought)?;
     let candidate = Candidate::at(store.runtimes());
     let directory = candidate.environment(&Digest::of(&manifest.encode()), Choice::Carried);
     let directory = directory.canonicalize().unwrap_or(directory);
@@ -49,11 +53,14 @@ pub fn prepare(packing: &Packing, installed: &Installed) -> Result<PathBuf> {
     })
 }
 
-fn manifest(packing: &Packing, installed: &Installed) -> Result<Manifest> {
+fn manifest(packing: &Packing, installed: &Installed, brought: Option<StoredLayer<()>>) -> Result<Manifest> {
     let python = installed.python();
     let mut layers = Layers::default();
     let runtime = installed.runtime.clone();
     layers.add(LayerKind::Runtime, ("cpython", Some(&python.version)), runtime.blob, runtime.listing);
+    if let Some(StoredLayer { blob, listing, .. }) = brought {
+        layers.add(LayerKind::Libraries, ("from the machine that packed", None), blob, listing);
+    }
     for wheel in installed.wheels.iter().cloned() {
         layers.add(
             LayerKind::Wheel,

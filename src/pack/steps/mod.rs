@@ -16,12 +16,15 @@ use coil_bootstrap::format::manifest::Python;
 use self::outcome::Outcome;
 use self::process::Shell;
 use self::workplace::Workplace;
+use super::closed_world::Expected;
 use super::wheels::Facts;
-use super::{Packing, app, runtime};
+use super::{Packing, app, libraries, runtime};
 use crate::error::{Context, Result};
 use crate::last_use;
+use crate::plan::Listing;
 use crate::project::Project;
 use crate::project::sources::source_date;
+use crate::report::{Loudness, Report};
 use crate::store::StoredLayer;
 use crate::tree::Tree;
 
@@ -33,11 +36,22 @@ pub struct Installed<'a> {
     pub wheels: &'a [StoredLayer<Facts>],
     /// Files of a virtualenv that belong to none of them.
     pub unowned: Option<&'a StoredLayer<Facts>>,
+    /// Which libraries are brought.
+    pub expected: &'a Expected,
 }
 
 impl Installed<'_> {
     fn python(&self) -> &Python {
         &self.runtime.facts.python
+    }
+
+    /// The libraries that are brought for the runtime and the wheels. The bundle may have more of them, for the app.
+    /// Which they are is told when that is put together.
+    fn brought(&self, packing: &Packing) -> Result<Option<StoredLayer<()>>> {
+        let others = self.wheels.iter().chain(self.unowned).map(|layer| &layer.listing);
+        let listings: Vec<&Listing> = std::iter::once(&self.runtime.listing).chain(others).collect();
+        let silent = Report::new(Loudness::Quiet);
+        libraries::layer(&packing.saying(&silent), &listings, self.expected)
     }
 }
 
@@ -47,7 +61,9 @@ pub fn run(packing: &Packing, project: &mut Project, installed: &Installed, refr
         return Ok(());
     }
     let before = project.app.take().unwrap_or_default();
-    let place = packing.store.work().join(format!("steps-{}", key(project, installed, &before)?.hex()));
+    let brought = installed.brought(packing)?;
+    let key = key(project, installed, brought.as_ref(), &before)?;
+    let place = packing.store.work().join(format!("steps-{}", key.hex()));
     let known = if refresh { None } else { Outcome::read(&place) };
     let outcome = match known {
         Some(outcome) => {
@@ -55,7 +71,7 @@ pub fn run(packing: &Packing, project: &mut Project, installed: &Installed, refr
             outcome
         }
         None => {
-            let environment = environment::prepare(packing, installed)?;
+            let environment = environment::prepare(packing, installed, brought)?;
             let workplace = Workplace::make(packing.store.scratch(), &before)?;
             let shell = Shell { environment: &environment, directory: &workplace.app(), project };
             for step in &project.steps {
@@ -78,7 +94,12 @@ fn steps(count: usize) -> String {
 }
 
 /// A digest of everything that the outcome is made of.
-fn key(project: &Project, installed: &Installed, before: &Tree) -> Result<Digest> {
+fn key(
+    project: &Project,
+    installed: &Installed,
+    brought: Option<&StoredLayer<()>>,
+    before: &Tree,
+) -> Result<Digest> {
     let sources =
         app::content_key(before).context(|| format!("cannot read the sources of {}", project.name))?;
     let wheels: Vec<&Digest> =
@@ -87,6 +108,7 @@ fn key(project: &Project, installed: &Installed, before: &Tree) -> Result<Digest
         env!("COIL_CODE"),
         Digest::from_bytes(sources),
         installed.runtime.blob.diff_id,
+        brought.map(|layer| &layer.blob.diff_id),
         wheels,
         project.steps,
         project.exclude,

@@ -1,0 +1,1 @@
+"""A small Django site with the admin, checked by manage's check."""

@@ -1,0 +1,1 @@
+"""A command that renders one page of a small Flask site."""

@@ -1,0 +1,4 @@
+from peers_flask.main import main
+
+if __name__ == "__main__":
+    main()

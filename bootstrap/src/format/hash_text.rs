@@ -1,0 +1,85 @@
+//! The text form of hashes of 32 bytes: the algorithm, a colon, and 64 hexadecimal digits in lower case.
+
+use std::fmt::Write;
+
+/// The 64 digits.
+pub fn to_hex(bytes: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Reads 64 digits in lower case; `None` for anything else.
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// Gives a hash, a tuple of 32 bytes, its text form: in `Display`, `FromStr` and serde.
+macro_rules! hash_text {
+    ($hash:ident, $prefix:literal, $what:literal) => {
+        impl $hash {
+            /// The 64 hexadecimal digits, without the algorithm: a file name that is safe everywhere.
+            pub fn hex(&self) -> String {
+                $crate::format::hash_text::to_hex(&self.0)
+            }
+
+            /// Reads 64 hexadecimal digits in lower case; `None` for anything else.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                $crate::format::hash_text::from_hex(text).map($hash)
+            }
+        }
+
+        impl std::fmt::Display for $hash {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}{}", $prefix, self.hex())
+            }
+        }
+
+        impl std::fmt::Debug for $hash {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl std::str::FromStr for $hash {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                text.strip_prefix($prefix).and_then($hash::from_hex).ok_or_else(|| {
+                    format!("{text:?} is not a {} ({} and 64 hexadecimal digits)", $what, $prefix)
+                })
+            }
+        }
+
+        impl serde::Serialize for $hash {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $hash {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(super) use hash_text;
