@@ -1,5 +1,9 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
+mod image;
+
+pub use self::image::{Image, ImageStart};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +51,8 @@ pub enum Command {
     Verify(Verify),
     /// Put another runtime under an app: nothing else of the bundle changes.
     Rebase(Rebase),
+    /// Make a container image of a bundle or a project: the same layers, from scratch.
+    Image(Box<Image>),
     /// Make a runtime as a file of its own, or show what is in one.
     #[command(subcommand)]
     Runtime(Runtime),
@@ -247,7 +253,7 @@ pub struct Verify {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("other").required(true))]
 pub struct Rebase {
-    /// The bundle that is there.
+    /// The bundle that is there; or an image in a registry that `coil image` made, such as r.example/tool:1.4.
     pub bundle: PathBuf,
     /// The runtime to put under it, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", group = "other")]
@@ -262,9 +268,15 @@ pub struct Rebase {
     /// The bundle with the app to put onto this bundle's runtime.
     #[arg(long, value_name = "BUNDLE", group = "other")]
     pub app: Option<PathBuf>,
-    /// The file to write.
+    /// The file to write, where a bundle is rebased.
     #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
+    /// The tag to give to an image that is rebased in its registry [default: the one it has].
+    #[arg(long, value_name = "TAG", conflicts_with = "output")]
+    pub tag: Option<String>,
+    /// Talk to the registry without TLS. Hosts of this machine are always talked to so.
+    #[arg(long, conflicts_with = "output")]
+    pub insecure: bool,
     /// How hard to compress a runtime that is harvested, from 1 (fast) to 22 (small).
     #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
           value_parser = clap::value_parser!(i32).range(1..=22))]

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod elf;
 pub mod error;
 pub mod find_python;
+pub mod image;
 pub mod installed;
 pub mod interpreter;
 pub mod last_use;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Unpack(unpack) => commands::unpack::run(&unpack),
         Command::Verify(verify) => commands::verify::run(&verify),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
+        Command::Image(image) => commands::image::run(&image),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {

@@ -53,7 +53,7 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "rebase", "runtime_file", "portability", "sizes"],
+        &["bundle", "image", "rebase", "runtime_file", "portability", "sizes"],
         &["layer", "needs", "plan", "store"],
         &[
             "project",
@@ -116,9 +116,15 @@ fn no_file_is_more_than_one_idea_long() {
 
 #[test]
 fn what_is_packed_does_not_depend_on_the_clock_or_the_machine() {
-    for directory in
-        ["src/layer.rs", "src/bundle.rs", "src/plan.rs", "src/tree.rs", "src/wheel", "src/bytecode"]
-    {
+    for directory in [
+        "src/layer.rs",
+        "src/bundle.rs",
+        "src/plan.rs",
+        "src/tree.rs",
+        "src/wheel",
+        "src/bytecode",
+        "src/image",
+    ] {
         refuse(
             directory,
             &["SystemTime", "hostname", "available_parallelism().get"],

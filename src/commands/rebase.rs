@@ -10,6 +10,9 @@ use super::inspect::size;
 use crate::bundle::{self, Launcher};
 use crate::cli::Rebase;
 use crate::error::{Context, Failure, Result};
+use crate::image::Reference;
+use crate::image::registry::{Pushed, Registry};
+use crate::image::swap::swap;
 use crate::layer::BlobPlace;
 use crate::needs::{libraries_of_runtime, of_layer};
 use crate::pack::Asked;
@@ -22,7 +25,8 @@ use crate::runtime_file::Runtime;
 /// Writes the new bundle and says what of it is new.
 pub fn run(options: &Rebase) -> Result<()> {
     let report = Report::new(Loudness::Normal);
-    bundle::check_output(&options.output)?;
+    let Some(output) = &options.output else { return in_registry(options, &report) };
+    bundle::check_output(output)?;
     let (app, (runtime, place)) = match &options.app {
         Some(app) => (app, Runtime::open(&options.bundle)?),
         None => {
@@ -39,8 +43,42 @@ pub fn run(options: &Rebase) -> Result<()> {
     let lost = lost(&app_bundle, &runtime, &place)?;
     let rebased = with_runtime(old, &runtime, &lost, || needs(&app_bundle, &runtime, &place))?;
     let blobs = blobs(&app_bundle, app, place);
-    bundle::write(&options.output, Launcher::of(app)?, &rebased, &blobs)?;
-    report.done(&summary(&options.output, old, &rebased));
+    bundle::write(output, Launcher::of(app)?, &rebased, &blobs)?;
+    report.done(&summary(output, old, &rebased));
+    Ok(())
+}
+
+/// The same for an image in a registry: one layer is exchanged there.
+fn in_registry(options: &Rebase, report: &Report) -> Result<()> {
+    let name = options.bundle.to_string_lossy();
+    if options.bundle.exists() {
+        return Err(
+            Failure::new(format!("it is not said where the rebased {name} goes")).hint("name a file with -o")
+        );
+    }
+    if options.app.is_some() {
+        return Err(Failure::new("an image in a registry is rebased onto a runtime, not onto an app")
+            .hint("make the app's image with `coil image BUNDLE --push`"));
+    }
+    let reference = Reference::parse(&name)?;
+    let tag = options.tag.as_deref().unwrap_or(reference.tag());
+    let tagged = Reference::parse(&format!("{}/{}:{tag}", reference.host(), reference.repository()))?;
+    let store = super::open_store()?;
+    let kept = Kept::parse(&options.keep)?;
+    let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref(), kept };
+    let (runtime, place) = asked.alone(options.level, &store, report)?;
+    let registry = Registry::open(&reference, options.insecure)?;
+    let pushed = Pushed::open(&super::cache_directory()?, reference.host());
+    report.doing(&format!("rebasing {}", reference.familiar()));
+    let swapped = swap(&registry, &reference, tagged.tag(), (&runtime, &place), &pushed)?;
+    report.done(&format!(
+        "rebased {}: CPython {} instead of {}; {} sent, digest {}",
+        tagged.familiar(),
+        runtime.python.version,
+        swapped.before,
+        size(swapped.moved.sent.1),
+        swapped.digest
+    ));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::keep::Keep;
-use super::{Harvester, certificates, sysconfig, tcl, time_zones, tree_path};
+use super::{Harvester, certificates, locale, sysconfig, tcl, time_zones, tree_path};
 use crate::error::{Context, Failure, Result};
 use crate::tree::Content;
 
@@ -13,7 +13,7 @@ use crate::tree::Content;
 /// own times have.
 pub fn places() -> Vec<PathBuf> {
     let zones = time_zones::source().map(|zones| [zones.join("Etc"), zones]);
-    zones.into_iter().flatten().chain(certificates::source()).collect()
+    zones.into_iter().flatten().chain(certificates::source()).chain(locale::source()).collect()
 }
 
 impl Harvester<'_> {
@@ -41,6 +41,10 @@ impl Harvester<'_> {
             None => self.notes.push(
                 "time zones are not carried: this machine has no tzdata; hosts without take a wheel's".into(),
             ),
+        }
+        if let Some(source) = locale::source() {
+            self.add_directory(&source, locale::PLACE)?;
+            self.machines.push(("the locale C.UTF-8".into(), source.join("LC_CTYPE")));
         }
         Ok(())
     }

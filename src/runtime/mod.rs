@@ -6,7 +6,7 @@
 //! python/lib/*.so*               libpython and every library that it and the extension modules need
 //! python/libgcc/                 libgcc_s and libstdc++, which wheels expect of the host
 //! python/libc/                   glibc and its loader
-//! python/share/                  certificates and time zones, for hosts without
+//! python/share/                  certificates, time zones and a locale, for hosts and images without
 //! ```
 //!
 //! No interpreter is started here and nothing of the installation is changed. The order of files, the clock
@@ -20,6 +20,7 @@ mod certificates;
 pub(crate) mod glibc;
 mod keep;
 mod libraries;
+mod locale;
 mod origin;
 mod stdlib;
 mod sysconfig;

@@ -86,6 +86,11 @@ impl EmptyRoot {
         Ran::of(command, &self.stdin)
     }
 
+    /// The root directory, as the test sees it.
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
     /// The writable directory, as the test sees it.
     pub fn writable(&self) -> PathBuf {
         self.root.path().join(&WRITABLE[1..])

@@ -16,9 +16,11 @@ mod fixture;
 pub mod hostile;
 pub mod index;
 pub mod mounts;
+pub mod oci;
 mod packed;
 mod probe;
 mod ran;
+pub mod registry;
 mod runtime;
 mod small;
 

@@ -1,0 +1,77 @@
+//! Bringing an image to a registry: what is missing there, the manifest last.
+
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+
+use coil_bootstrap::format::digest::Digest;
+
+use super::compression::Encoded;
+use super::layout;
+use super::oci;
+use super::reference::Reference;
+use super::registry::{Arrival, Pushed, Registry, Upload};
+use crate::error::Result;
+use crate::report::Report;
+
+/// What a push came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Moved {
+    /// How many blobs were sent, and their bytes.
+    pub sent: (usize, u64),
+    /// How many were taken over from other repositories.
+    pub mounted: usize,
+    /// How many were there.
+    pub there: usize,
+}
+
+/// Pushes images for one or several platforms under one name; the digest of what the name then stands for.
+pub fn push(
+    images: &[Encoded],
+    reference: &Reference,
+    registry: &Registry,
+    pushed: &Pushed,
+    report: &Report,
+) -> Result<(Digest, Moved)> {
+    let mut moved = Moved::default();
+    for image in images {
+        for layer in &image.layers {
+            let descriptor = &layer.descriptor;
+            let _task = report.task(&format!("pushing {} of {} bytes", descriptor.digest, descriptor.size));
+            bring(registry, pushed, descriptor, &|| layer.open(), &mut moved)?;
+        }
+        let config: Arc<[u8]> = image.config.clone().into();
+        let descriptor = oci::Descriptor::of(oci::CONFIG, &config);
+        let open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(Arc::clone(&config)))) };
+        bring(registry, pushed, &descriptor, &open, &mut moved)?;
+    }
+    let descriptors = images.iter().map(|image| image.descriptor.clone()).collect();
+    if let (_, Some(index)) = layout::index(descriptors, reference) {
+        for image in images {
+            registry.put_manifest(&image.descriptor.digest.to_string(), oci::MANIFEST, &image.manifest)?;
+        }
+        registry.put_manifest(reference.tag(), oci::INDEX, &index)?;
+        return Ok((Digest::of(&index), moved));
+    }
+    let [image] = images else { return Ok((Digest::of(b""), moved)) };
+    registry.put_manifest(reference.tag(), oci::MANIFEST, &image.manifest)?;
+    Ok((image.descriptor.digest, moved))
+}
+
+/// Brings one blob there, and counts how.
+pub fn bring(
+    registry: &Registry,
+    pushed: &Pushed,
+    descriptor: &oci::Descriptor,
+    open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    moved: &mut Moved,
+) -> Result<()> {
+    let from = pushed.repository(&descriptor.digest);
+    let upload = Upload { digest: descriptor.digest, size: descriptor.size, from: from.as_deref(), open };
+    match registry.upload(&upload)? {
+        Arrival::There => moved.there += 1,
+        Arrival::Mounted => moved.mounted += 1,
+        Arrival::Sent => moved.sent = (moved.sent.0 + 1, moved.sent.1 + descriptor.size),
+    }
+    pushed.remember(&descriptor.digest, registry.repository());
+    Ok(())
+}

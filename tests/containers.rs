@@ -1,0 +1,330 @@
+//! Promise: the engines and tools that people run take an image as it is. They are started here, a Docker daemon included,
+//! so that this is skipped unless COIL_TEST_CONTAINERS=1; `.ci/run` installs them.
+
+mod kit;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kit::oci::Oci;
+use kit::{Bench, Ran, scratch, skip, standing};
+
+/// One test at a time: they share a daemon, and what it has loaded.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> Option<MutexGuard<'static, ()>> {
+    if std::env::var("COIL_TEST_CONTAINERS").as_deref() == Ok("1") {
+        return Some(TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+    skip("this starts docker, podman, skopeo and umoci; set COIL_TEST_CONTAINERS=1");
+    None
+}
+
+/// A bench with the four examples as bundles.
+fn bench() -> &'static Bench {
+    static BENCH: OnceLock<Bench> = OnceLock::new();
+    BENCH.get_or_init(|| {
+        let bench = Bench::standing("containers").with_network();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        for (name, source) in [
+            ("hello", "hello"),
+            ("flask-cli", "flask-cli"),
+            ("django-site", "django-site"),
+            ("science", "science/science.py"),
+        ] {
+            bench.pack_to(name, &[examples.join(source)]);
+        }
+        bench
+    })
+}
+
+fn image(bundle: &str, file: &str, words: &[&str]) -> PathBuf {
+    Ran::of(bench().coil(&[&["image", bundle, "-o", file], words].concat()), b"").succeeded();
+    bench().path(file)
+}
+
+fn tool(name: &str, words: &[&str]) -> Ran {
+    let mut command = Command::new(name);
+    command.args(words);
+    Ran::of(command, b"")
+}
+
+/// A Docker daemon that touches nothing of the machine's network; it ends with the value.
+struct Docker {
+    daemon: Child,
+    directory: PathBuf,
+}
+
+impl Docker {
+    fn start() -> Docker {
+        let directory = standing("docker");
+        let path = |name: &str| directory.join(name).display().to_string();
+        let log = File::create(directory.join("log")).unwrap();
+        let daemon = Command::new("dockerd")
+            .args(["--iptables=false", "--bridge=none", "--host", &format!("unix://{}", path("socket"))])
+            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("dockerd is on PATH");
+        let docker = Docker { daemon, directory };
+        let start = Instant::now();
+        while docker.run(&["version"]).code() != Some(0) {
+            let log = fs::read_to_string(docker.directory.join("log")).unwrap_or_default();
+            assert!(start.elapsed() < Duration::from_secs(60), "dockerd does not start: {log}");
+            thread::sleep(Duration::from_millis(200));
+        }
+        docker
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.load(words, b"")
+    }
+
+    fn load(&self, words: &[&str], input: &[u8]) -> Ran {
+        let mut command = Command::new("docker");
+        command.args(["--host", &format!("unix://{}/socket", self.directory.display())]).args(words);
+        // The builder that is in the daemon itself, in all versions that have one.
+        command.env("DOCKER_BUILDKIT", "0");
+        Ran::of(command, input)
+    }
+
+    /// Runs a container as strictly as people do.
+    fn strictly(&self, words: &[&str]) -> Ran {
+        self.run(&[&["run", "--rm", "--network=none", "--read-only", "--tmpfs", "/tmp"], words].concat())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        // It sees to its own children where it is asked to end.
+        let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[test]
+fn docker_loads_and_runs_the_four_examples() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    for (name, format) in [
+        ("hello", &["--compression", "gzip"][..]),
+        ("flask-cli", &["--compression", "none"]),
+        ("django-site", &["--format", "docker"]),
+        ("science", &["--compression", "gzip"]),
+    ] {
+        let file =
+            image(name, &format!("{name}.tar"), &[format, &["-t", &format!("coil/{name}:test")]].concat());
+        let loaded = docker.load(&["load", "-q"], &fs::read(file).unwrap()).succeeded();
+        assert!(loaded.stdout.contains(&format!("coil/{name}:test")), "{loaded}");
+    }
+    let said = docker.strictly(&["coil/hello:test", "one", "two"]).succeeded().stdout;
+    assert!(said.starts_with("Hello, world!") && said.contains("'one' 'two'"), "{said}");
+    let who = docker.strictly(&[
+        "--entrypoint",
+        "/venv/bin/python",
+        "coil/hello:test",
+        "-c",
+        "import os; print(os.getuid(), os.getgid())",
+    ]);
+    assert_eq!(who.succeeded().stdout, "65532 65532\n");
+    docker.strictly(&["coil/flask-cli:test", "check"]).succeeded();
+    let said = docker.strictly(&["coil/django-site:test", "manage", "check"]).succeeded();
+    assert!(said.stdout.contains("no issues"), "{said}");
+    docker.strictly(&["coil/science:test"]).succeeded();
+    let id = docker.run(&["image", "inspect", "--format", "{{.Id}}", "coil/hello:test"]).succeeded().stdout;
+    let zstd = image("hello", "hello-zstd.tar", &["-t", "coil/hello:test"]);
+    assert_eq!(id.trim(), Oci::read(&zstd).id());
+}
+
+#[test]
+fn django_answers_over_its_socket_inside_a_container() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    let file = image("django-site", "django.tar", &["--compression", "gzip", "-t", "coil/django:test"]);
+    docker.load(&["load", "-q"], &fs::read(file).unwrap()).succeeded();
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "site",
+        "--network=none",
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        "GUNICORN_CMD_ARGS=--bind=unix:/tmp/site.sock",
+    ];
+    docker.run(&[&words[..], &["coil/django:test"]].concat()).succeeded();
+    let ask = "
+import socket, sys, time
+for _ in range(300):
+    try:
+        s = socket.socket(socket.AF_UNIX); s.connect('/tmp/site.sock'); break
+    except OSError: time.sleep(0.1)
+s.sendall(b'GET / HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n')
+data = b''
+while (part := s.recv(65536)): data += part
+print(data.split(b'\\r\\n')[0].decode())
+";
+    let said = docker.run(&["exec", "site", "/venv/bin/python", "-c", ask]);
+    let log = docker.run(&["logs", "site"]);
+    docker.run(&["rm", "-f", "site"]).succeeded();
+    assert!(said.stdout.starts_with("HTTP/1.1 ") || said.stdout.starts_with("HTTP/1.0 "), "{said}\n{log}");
+}
+
+#[test]
+fn the_file_alone_is_an_image_of_three_lines() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    let context = scratch();
+    fs::copy(bench().path("hello"), context.path().join("tool")).unwrap();
+    let build = |name: &str, lines: &str| {
+        fs::write(
+            context.path().join("Dockerfile"),
+            format!("FROM scratch\nCOPY tool /tool\n{lines}ENTRYPOINT [\"/tool\"]\n"),
+        )
+        .unwrap();
+        docker
+            .run(&["build", "-q", "--network=none", "-t", name, context.path().to_str().unwrap()])
+            .succeeded();
+    };
+    build("three-lines", "");
+    let words = ["run", "--rm", "--network=none", "--read-only", "-u", "65532"];
+    let said =
+        docker.run(&[&words[..], &["--tmpfs", "/tmp:exec", "three-lines"]].concat()).succeeded().stdout;
+    assert!(said.starts_with("Hello, world!"), "{said}");
+    build("installed", "ENV COIL=install\nRUN [\"/tool\"]\nENV COIL=\n");
+    let said = docker.run(&[&words[..], &["installed"]].concat()).succeeded().stdout;
+    assert!(said.starts_with("Hello, world!") && said.contains("/var/lib/coil/envs/"), "{said}");
+}
+
+#[test]
+fn docker_takes_a_thin_archive_after_a_whole_one() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    let bench = bench();
+    for (name, text) in [("one", "print('one')"), ("two", "print('two')")] {
+        fs::create_dir_all(bench.path(name)).unwrap();
+        fs::write(bench.path(name).join("main.py"), text).unwrap();
+        bench.pack_to(&format!("thin-{name}"), &["--app", name, "-e", "main.py", "--name", "thin"]);
+    }
+    let old = image("thin-one", "thin-one.tar", &["--compression", "gzip", "-t", "coil/thin:1"]);
+    let new = image(
+        "thin-two",
+        "thin-two.tar",
+        &["--compression", "gzip", "-t", "coil/thin:2", "--since", old.to_str().unwrap()],
+    );
+    assert!(fs::metadata(&new).unwrap().len() < 100_000);
+    docker.load(&["load", "-q"], &fs::read(&old).unwrap()).succeeded();
+    docker.load(&["load", "-q"], &fs::read(&new).unwrap()).succeeded();
+    assert_eq!(docker.strictly(&["coil/thin:1"]).succeeded().stdout, "one\n");
+    assert_eq!(docker.strictly(&["coil/thin:2"]).succeeded().stdout, "two\n");
+}
+
+#[test]
+fn podman_and_skopeo_and_umoci_take_it() {
+    let Some(_turn) = turn() else { return };
+    let zstd = image("flask-cli", "flask-zstd.tar", &["-t", "coil/flask:test"]);
+    let gzip = image("flask-cli", "flask-gzip.tar", &["--compression", "gzip", "-t", "coil/flask:test"]);
+    let place = standing("tools");
+    let at = |name: &str| place.join(name).display().to_string();
+    for (name, file) in [("zstd", &zstd), ("gzip", &gzip)] {
+        let source = format!("oci-archive:{}:test", file.display());
+        let target = format!("oci:{}:test", at(name));
+        tool("skopeo", &["--insecure-policy", "copy", "-q", &source, &target]).succeeded();
+    }
+    let told = tool("skopeo", &["inspect", "--config", &format!("oci:{}:test", at("zstd"))]).json();
+    assert_eq!(told["config"]["User"], "65532:65532");
+    // Old ones read no zstd.
+    tool("umoci", &["unpack", "--image", &format!("{}:test", at("gzip")), &at("bundle")]).succeeded();
+    let own = scratch();
+    Oci::read(&zstd).unpack(own.path());
+    let difference =
+        tool("diff", &["-r", "--no-dereference", &at("bundle/rootfs"), own.path().to_str().unwrap()]);
+    assert_eq!(difference.code(), Some(0), "{difference}");
+    // Podman wants a short path here.
+    let running = tempfile::tempdir().unwrap();
+    let running = running.path().to_str().unwrap();
+    let storage =
+        ["--root", &at("podman"), "--runroot", running, "--storage-driver", "vfs"].map(str::to_owned);
+    let storage: Vec<&str> = storage.iter().map(String::as_str).collect();
+    let loaded =
+        tool("podman", &[&storage[..], &["load", "-q", "-i", zstd.to_str().unwrap()]].concat()).succeeded();
+    assert!(loaded.stdout.contains("coil/flask:test"), "{loaded}");
+    let id = tool(
+        "podman",
+        &[&storage[..], &["image", "inspect", "--format", "{{.Id}}", "coil/flask:test"]].concat(),
+    );
+    assert_eq!(format!("sha256:{}", id.succeeded().stdout.trim()), Oci::read(&zstd).id());
+}
+
+/// Debian's registry on a free port; it ends with the value.
+struct Served(Child, u16);
+
+impl Served {
+    fn start() -> Served {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let directory = standing("registry");
+        let settings = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            directory.join("data").display()
+        );
+        fs::write(directory.join("config.yml"), settings).unwrap();
+        let log = File::create(directory.join("log")).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(directory.join("config.yml")).stdout(log.try_clone().unwrap()).stderr(log);
+        let served = Served(command.spawn().expect("docker-registry is on PATH"), port);
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the registry does not start");
+            thread::sleep(Duration::from_millis(100));
+        }
+        served
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("127.0.0.1:{}/{image}", self.1)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_registry_takes_an_image_and_gives_it_out_again() {
+    let Some(_turn) = turn() else { return };
+    let bench = bench();
+    let registry = Served::start();
+    let name = registry.name("team/django:1");
+    let coil = |words: &[&str]| Ran::of(bench.coil(words), b"").succeeded().stderr;
+    coil(&["image", "django-site", "--push", &name]);
+    let again = coil(&["image", "django-site", "--push", &name]);
+    assert!(again.contains(": 0 of "), "{again}");
+    let mounted = coil(&["image", "django-site", "--push", &registry.name("other/django:1")]);
+    assert!(mounted.contains(": 0 of ") && !mounted.contains(", 0 mounted"), "{mounted}");
+    let place = standing("pulled");
+    let target = format!("oci:{}:1", place.join("oci").display());
+    let source = format!("docker://{name}");
+    tool("skopeo", &["--insecure-policy", "copy", "-q", "--src-tls-verify=false", &source, &target])
+        .succeeded();
+    let pulled = tool("skopeo", &["inspect", "--raw", &target]).json();
+    assert_eq!(pulled, Oci::read(&image("django-site", "pushed.tar", &[])).manifest());
+
+    coil(&["runtime", "build", "--level", "1", "-o", "two.rt"]);
+    let rebased = coil(&["rebase", &name, "--runtime", "two.rt", "--tag", "2"]);
+    assert!(rebased.contains("rebased ") && rebased.contains(" sent"), "{rebased}");
+    let source = format!("docker://{}", registry.name("team/django:2"));
+    let raw = tool("skopeo", &["inspect", "--raw", "--tls-verify=false", &source]).json();
+    let (old, new) = (pulled["layers"].as_array().unwrap(), raw["layers"].as_array().unwrap());
+    assert_eq!(old.iter().zip(new).filter(|(old, new)| old != new).count(), 1);
+}
