@@ -32,6 +32,8 @@ pub enum Kind {
     Runtimes,
     /// What `coil run` packed.
     Bundles,
+    /// What is known of the layers that registries have.
+    Pushed,
     /// Layers that bundles have unpacked.
     Unpacked,
     /// Environments that bundles have assembled.
@@ -40,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order people read them in.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Layers,
         Kind::Wheels,
         Kind::Resolutions,
@@ -48,6 +50,7 @@ impl Kind {
         Kind::BuildEnvironments,
         Kind::Runtimes,
         Kind::Bundles,
+        Kind::Pushed,
         Kind::Unpacked,
         Kind::Environments,
     ];
@@ -62,6 +65,7 @@ impl Kind {
             Kind::BuildEnvironments => "build environments",
             Kind::Runtimes => "runtimes from files",
             Kind::Bundles => "bundles of coil run",
+            Kind::Pushed => "registries",
             Kind::Unpacked => "unpacked layers",
             Kind::Environments => "environments of apps",
         }
@@ -118,6 +122,7 @@ impl Census {
             ("pack/runtimes/layers", Kind::Runtimes),
             ("pack/wheels", Kind::Wheels),
             ("pack/bundles", Kind::Bundles),
+            ("pushed", Kind::Pushed),
             ("layers", Kind::Unpacked),
             ("envs", Kind::Environments),
         ] {
@@ -222,7 +227,7 @@ mod tests {
             for place in ["blobs/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
                 used(cache.path(), &format!("pack/{place}{name}"), days);
             }
-            for place in ["pack/wheels", "pack/bundles", "pack/runtimes/layers", "layers", "envs"] {
+            for place in ["pack/wheels", "pack/bundles", "pack/runtimes/layers", "pushed", "layers", "envs"] {
                 used(cache.path(), &format!("{place}/{name}/file"), days);
             }
             used(cache.path(), &format!("pack/work/{name}/bin/python"), 50);
