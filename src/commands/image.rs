@@ -13,7 +13,9 @@ use crate::cli;
 use crate::error::{Context, Failure, Result, Writing};
 use crate::image::push::push;
 use crate::image::registry::{Pushed, Registry};
-use crate::image::{Compression, Encoded, Format, Image, Reference, Settings, check, created, write};
+use crate::image::{
+    Compression, Encoded, Format, Image, Reference, Settings, archive, check, created, write,
+};
 use crate::layer::BlobPlace;
 use crate::pack::{Parts, pack};
 use crate::report::{Loudness, Report};
@@ -116,7 +118,7 @@ fn summary(images: &[Encoded], reference: &Reference, left_out: &BTreeSet<Digest
 /// Tells what differs in an archive.
 fn check_archive(archive: &Path, since: Option<&Path>, report: &Report) -> Result<()> {
     report.doing(&format!("checking {}", archive.display()));
-    let elsewhere = since.map_or(Ok(Vec::new()), check::layers_of)?;
+    let elsewhere = since.map_or(Ok(Vec::new()), archive::layers_of)?;
     let checked = check::check(archive, &elsewhere.into_iter().flatten().collect())?;
     if checked.mismatches.is_empty() {
         let ids: Vec<String> = checked.ids.iter().map(ToString::to_string).collect();
@@ -140,7 +142,7 @@ fn check_archive(archive: &Path, since: Option<&Path>, report: &Report) -> Resul
 /// The layers of the images in `old`, an archive, or of the image of `old`, a bundle, each bottom first.
 fn layers_of(old: &Path, compression: Compression) -> Result<Vec<Vec<Digest>>> {
     if !is_elf(old) {
-        return check::layers_of(old);
+        return archive::layers_of(old);
     }
     let parts = of_bundle(&open(old)?);
     let image = Image::of(&parts.manifest, &parts.blobs, &Settings::default(), None)?;

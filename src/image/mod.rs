@@ -11,6 +11,7 @@
 //! image. So nothing is unpacked and nothing of ours runs in a container. An image depends on its bundle and its
 //! settings alone: no clock, no file of this machine.
 
+pub mod archive;
 mod base;
 mod blob;
 pub mod check;
