@@ -89,7 +89,9 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
             Error::Exec { source, .. } if mend::can_help(&source) => broken = true,
             error => return Err(error),
         }
-        trace::say("start", || "its interpreter is missing, so this is a first start again".into());
+        trace::say("start", || {
+            "its interpreter cannot be started, so the cache is compared and mended".into()
+        });
         break;
     }
     let bundle = open_bundle(host, digest)?;
