@@ -6,33 +6,41 @@
 //! directories and nowhere else: paths are checked, files are only ever created anew, and symbolic
 //! links are made when everything else is there, so that nothing can be written through one.
 
+mod target;
+
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use zstd::bulk::Decompressor;
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
+use self::target::Target;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::format::checksum::Summing;
 use crate::format::frames::{Frame, MAX_FRAME};
 use crate::format::manifest::Layer;
-use crate::format::path::TreePath;
 use crate::format::tar::{self, Entry, Kind};
-use crate::tally::{Part as Doing, Tally};
-use crate::trace;
+use crate::tally::Part as Doing;
 
 /// More threads than this gain little, and each holds two frames in memory, some 8 MiB.
 const MAX_THREADS: usize = 6;
 
-/// How much of a blob is hashed between two looks at whether to go on, in bytes.
-const HASH_STEP: usize = 1 << 20;
+/// How much of a blob is hashed between two looks at whether to go on, in bytes: what stays in a core's own cache.
+const HASH_STEP: usize = 128 << 10;
+
+/// With so many large files open, those are written first, so that there are enough descriptors.
+const MAX_OPEN: usize = 64;
+
+/// As much of a frame as always holds its first block, compressed, in bytes (RFC 8878, 3.1.1.2.4).
+const ZSTD_BLOCK: usize = (128 << 10) + 32;
 
 /// Unpacks each layer into the directory beside it, which must exist and be empty.
 ///
@@ -40,13 +48,7 @@ const HASH_STEP: usize = 1 << 20;
 pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
     let mut work = Vec::with_capacity(layers.len());
     for (layer, target) in layers {
-        work.push(LayerWork {
-            layer,
-            target,
-            frames: bundle.frames(layer)?,
-            links: Mutex::default(),
-            tally: Tally::default(),
-        });
+        work.push(Work { target: Target::open(layer, target)?, frames: bundle.frames(layer)? });
     }
     let tasks = work.iter().map(|work| work.frames.len() + 1).sum();
     let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS).min(tasks);
@@ -70,37 +72,38 @@ pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(
         result
     });
     first_error?;
-    work.iter().try_for_each(|work| work.make_links(bundle))?;
-    work.iter().for_each(LayerWork::tell);
+    work.iter().try_for_each(|work| work.target.make_links(bundle))?;
+    work.iter().for_each(|work| work.target.tell());
     Ok(())
 }
 
 /// One layer on its way.
-struct LayerWork<'a> {
-    layer: &'a Layer,
-    target: &'a Path,
+struct Work<'a> {
+    target: Target<'a>,
     frames: Vec<Frame>,
-    links: Mutex<Vec<(TreePath, String)>>,
-    tally: Tally,
 }
 
 /// What all threads share.
 struct Unpacking<'a> {
     bundle: &'a Bundle,
-    layers: &'a [LayerWork<'a>],
+    layers: &'a [Work<'a>],
     queue: Mutex<Queue>,
     stopped: AtomicBool,
     unpacked: AtomicU64,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What is still to be done: hashes first (they are the longest single pieces), then frames in order.
+/// What is still to be done: hashes first (they are the longest single pieces), then frames with many files in
+/// order, then pieces of large files, the smallest last, so that all threads come to the end together.
 #[derive(Default)]
 struct Queue {
     hashed: usize,
     layer: usize,
     frame: usize,
+    /// Whole frames of large files.
     parts: VecDeque<Part>,
+    /// The last frame of each.
+    ends: Vec<Part>,
 }
 
 /// A frame that holds nothing but a piece of one large file.
@@ -108,6 +111,8 @@ struct Part {
     layer: usize,
     frame: Frame,
     file: Arc<File>,
+    /// Where the piece begins in the frame: behind the entry's header, in the first one.
+    skip: usize,
     offset: u64,
     length: usize,
 }
@@ -115,10 +120,8 @@ struct Part {
 enum Task {
     Hash(usize),
     Part(Part),
-    /// A frame that begins with an entry, not decoded yet.
+    /// A frame that holds whole entries.
     Frame(usize, Frame),
-    /// The same, decoded already, because whether the frames after it belong to it had to be known.
-    Decoded(usize, Frame),
 }
 
 /// Buffers that a thread uses again and again.
@@ -141,11 +144,12 @@ impl Unpacking<'_> {
 
     fn work(&self, buffers: &mut Buffers) -> Result<()> {
         while !self.stopped.load(Ordering::Relaxed) {
-            let Some(task) = self.next(buffers)? else { return Ok(()) };
+            let Some(task) = self.next()? else { return Ok(()) };
             match task {
                 Task::Hash(layer) => {
-                    let _timing = self.layers[layer].tally.time(Doing::Verify);
-                    self.hash(self.layers[layer].layer)?;
+                    let Target { layer, tally, .. } = &self.layers[layer].target;
+                    let _timing = tally.time(Doing::Verify);
+                    self.hash(layer)?;
                 }
                 Task::Part(part) => {
                     self.decode(part.layer, part.frame, buffers)?;
@@ -154,10 +158,6 @@ impl Unpacking<'_> {
                 }
                 Task::Frame(layer, frame) => {
                     self.decode(layer, frame, buffers)?;
-                    self.write_entries(layer, &buffers.decoded)?;
-                    self.advance(frame);
-                }
-                Task::Decoded(layer, frame) => {
                     self.write_entries(layer, &buffers.decoded)?;
                     self.advance(frame);
                 }
@@ -170,91 +170,114 @@ impl Unpacking<'_> {
     ///
     /// An entry longer than a frame begins a full frame and goes on alone through the following ones.
     /// So only a full frame has to be looked into before it is known whether the next begins with an
-    /// entry; that happens here, under the lock, once for every large file.
-    fn next(&self, buffers: &mut Buffers) -> Result<Option<Task>> {
+    /// entry; its beginning is decoded here, under the lock.
+    fn next(&self) -> Result<Option<Task>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.hashed < self.layers.len() {
             queue.hashed += 1;
             return Ok(Some(Task::Hash(queue.hashed - 1)));
         }
-        loop {
-            if let Some(part) = queue.parts.pop_front() {
-                return Ok(Some(Task::Part(part)));
-            }
+        while queue.ends.len() < MAX_OPEN {
             let layer = queue.layer;
-            let Some(work) = self.layers.get(layer) else { return Ok(None) };
+            let Some(work) = self.layers.get(layer) else { break };
             let Some(frame) = work.frames.get(queue.frame).copied() else {
                 queue.layer += 1;
                 queue.frame = 0;
                 continue;
             };
             queue.frame += 1;
-            if u64::from(frame.decompressed) < MAX_FRAME {
+            let is_full = u64::from(frame.decompressed) == MAX_FRAME;
+            if !is_full || !self.begin_large_file(&mut queue, frame)? {
                 return Ok(Some(Task::Frame(layer, frame)));
             }
-            self.decode(layer, frame, buffers)?;
-            if !self.begin_large_file(&mut queue, &buffers.decoded)? {
-                return Ok(Some(Task::Decoded(layer, frame)));
-            }
-            self.advance(frame);
         }
+        let part = queue.parts.pop_front().or_else(|| {
+            let (largest, _) = queue.ends.iter().enumerate().max_by_key(|(_, end)| end.length)?;
+            Some(queue.ends.swap_remove(largest))
+        });
+        Ok(part.map(Task::Part))
     }
 
-    /// If the decoded frame begins an entry that is longer than itself, creates that file, writes its
-    /// first piece and queues the frames that hold the others.
-    fn begin_large_file(&self, queue: &mut Queue, decoded: &[u8]) -> Result<bool> {
-        let mut rest = decoded;
+    /// If a full frame begins an entry that is longer than itself, creates that file and queues all frames that
+    /// hold pieces of it.
+    fn begin_large_file(&self, queue: &mut Queue, first: Frame) -> Result<bool> {
+        let work = &self.layers[queue.layer];
+        let beginning = self.beginning(queue.layer, first)?;
+        let mut rest = beginning.as_slice();
         let entry = Entry::read(&mut rest).map_err(|error| self.unreadable(error))?;
         let Some(Entry { path, kind: Kind::File { size, executable } }) = entry else { return Ok(false) };
-        if size <= rest.len() as u64 {
+        let header = beginning.len() - rest.len();
+        if size <= u64::from(first.decompressed) - header as u64 {
             return Ok(false);
         }
-        let work = &self.layers[queue.layer];
-        let path = work.target.join(path);
-        let file = Arc::new(work.create_file(&path, executable)?);
-        let _timing = work.tally.time(Doing::Write);
-        file.write_all_at(rest, 0).map_err(Error::at("write", &path))?;
-        let mut offset = rest.len() as u64;
-        while offset < size {
-            let frame = work.frames.get(queue.frame).copied();
-            let frame = frame.ok_or_else(|| self.damaged("a layer ends inside a file"))?;
-            queue.frame += 1;
-            let length = (size - offset).min(u64::from(frame.decompressed));
+        let file = Arc::new(work.target.create_file(&path, executable)?);
+        let (mut frame, mut skip, mut offset) = (first, header, 0);
+        loop {
+            let room = u64::from(frame.decompressed) - skip as u64;
+            let length = (size - offset).min(room);
             let padding = if offset + length == size { tar::padding(size) as u64 } else { 0 };
-            if length + padding != u64::from(frame.decompressed) {
+            if length + padding != room {
                 return Err(self.damaged("a large file in a layer is cut in the wrong places"));
             }
             let (layer, file) = (queue.layer, Arc::clone(&file));
-            queue.parts.push_back(Part { layer, frame, file, offset, length: length as usize });
+            let part = Part { layer, frame, file, skip, offset, length: length as usize };
             offset += length;
+            if offset == size {
+                queue.ends.push(part);
+                return Ok(true);
+            }
+            queue.parts.push_back(part);
+            let next = work.frames.get(queue.frame).copied();
+            frame = next.ok_or_else(|| self.damaged("a layer ends inside a file"))?;
+            queue.frame += 1;
+            skip = 0;
         }
-        Ok(true)
+    }
+
+    /// The first bytes of a frame, decoded: enough for the header of any entry.
+    fn beginning(&self, layer: usize, frame: Frame) -> Result<Vec<u8>> {
+        let Target { layer, tally, .. } = &self.layers[layer].target;
+        let _timing = tally.time(Doing::Decode);
+        let mut compressed = vec![0; ZSTD_BLOCK.min(frame.compressed as usize)];
+        self.bundle.read_layer(layer, frame.offset, &mut compressed)?;
+        let mut beginning = vec![0; tar::MAX_HEADER];
+        let mut input = InBuffer::around(&compressed);
+        let mut output = OutBuffer::around(&mut beginning);
+        let mut decode = || -> io::Result<()> {
+            // One call may do no more than read the frame's own header.
+            let mut decoder = Decoder::new()?;
+            loop {
+                let before = (input.pos(), output.pos());
+                decoder.run(&mut input, &mut output)?;
+                if output.pos() == tar::MAX_HEADER || before == (input.pos(), output.pos()) {
+                    return Ok(());
+                }
+            }
+        };
+        decode().map_err(|_| self.undecodable(layer))?;
+        let length = output.pos();
+        beginning.truncate(length);
+        Ok(beginning)
     }
 
     fn write_part(&self, part: &Part, decoded: &[u8]) -> Result<()> {
-        let target = self.layers[part.layer].target;
-        let _timing = self.layers[part.layer].tally.time(Doing::Write);
-        part.file.write_all_at(&decoded[..part.length], part.offset).map_err(Error::at("write below", target))
+        let Target { path, tally, .. } = &self.layers[part.layer].target;
+        let _timing = tally.time(Doing::Write);
+        let piece = &decoded[part.skip..part.skip + part.length];
+        part.file.write_all_at(piece, part.offset).map_err(Error::at("write below", path))
     }
 
     /// Writes every entry of a frame that holds whole entries.
     fn write_entries(&self, layer: usize, decoded: &[u8]) -> Result<()> {
-        let work = &self.layers[layer];
+        let target = &self.layers[layer].target;
         let mut rest = decoded;
         while let Some(Entry { path, kind }) =
             Entry::read(&mut rest).map_err(|error| self.unreadable(error))?
         {
-            let target = work.target.join(&path);
             match kind {
-                Kind::Directory => match work.create_directory(&target) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => create_directories(&target)?,
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(Error::at("create", &target)(error));
-                    }
-                    _ => {}
-                },
+                Kind::Directory => target.create_directory(&path)?,
                 Kind::Symlink(link) => {
-                    work.links.lock().unwrap_or_else(PoisonError::into_inner).push((path, link));
+                    target.add_link(path, link);
                 }
                 Kind::File { size, executable } => {
                     let end = usize::try_from(size)
@@ -263,9 +286,10 @@ impl Unpacking<'_> {
                     let content = end.and_then(|end| rest.split_at_checked(end));
                     let (content, after) =
                         content.ok_or_else(|| self.damaged("a file in a layer goes past its frame"))?;
-                    let mut file = work.create_file(&target, executable)?;
-                    let _timing = work.tally.time(Doing::Write);
-                    file.write_all(&content[..size as usize]).map_err(Error::at("write", &target))?;
+                    let mut file = target.create_file(&path, executable)?;
+                    let _timing = target.tally.time(Doing::Write);
+                    file.write_all(&content[..size as usize])
+                        .map_err(|error| Error::at("write", target.path.join(&path))(error))?;
                     rest = after;
                 }
             }
@@ -274,8 +298,8 @@ impl Unpacking<'_> {
     }
 
     fn decode(&self, layer: usize, frame: Frame, buffers: &mut Buffers) -> Result<()> {
-        let _timing = self.layers[layer].tally.time(Doing::Decode);
-        let layer = self.layers[layer].layer;
+        let Target { layer, tally, .. } = &self.layers[layer].target;
+        let _timing = tally.time(Doing::Decode);
         buffers.compressed.resize(frame.compressed as usize, 0);
         self.bundle.read_layer(layer, frame.offset, &mut buffers.compressed)?;
         buffers.decoded.clear();
@@ -283,7 +307,7 @@ impl Unpacking<'_> {
         let decoded = buffers.decompressor.decompress_to_buffer(&buffers.compressed, &mut buffers.decoded);
         match decoded {
             Ok(length) if length == frame.decompressed as usize => Ok(()),
-            _ => Err(self.damaged(&format!("the layer {} cannot be decoded", layer.name))),
+            _ => Err(self.undecodable(layer)),
         }
     }
 
@@ -318,115 +342,11 @@ impl Unpacking<'_> {
         }
     }
 
+    fn undecodable(&self, layer: &Layer) -> Error {
+        self.damaged(&format!("the layer {} cannot be decoded", layer.name))
+    }
+
     fn damaged(&self, what: &str) -> Error {
         self.bundle.damaged(Damage::new(what))
-    }
-}
-
-impl LayerWork<'_> {
-    fn create_file(&self, path: &Path, executable: bool) -> Result<File> {
-        let _timing = self.tally.time(Doing::Create);
-        create_file(path, executable)
-    }
-
-    fn create_directory(&self, path: &Path) -> io::Result<()> {
-        let _timing = self.tally.time(Doing::Create);
-        fs::create_dir(path)
-    }
-
-    /// Says where the time went.
-    fn tell(&self) {
-        trace::say("layer", || {
-            let (unpacked, packed) = (self.layer.unpacked_size, self.layer.size);
-            let (unpacked, packed) = (trace::megabytes(unpacked), trace::megabytes(packed));
-            format!("{}: {unpacked} of {packed}, {}", self.layer.name, self.tally)
-        });
-    }
-
-    fn make_links(&self, bundle: &Bundle) -> Result<()> {
-        let _timing = self.tally.time(Doing::Link);
-        let mut links = std::mem::take(&mut *self.links.lock().unwrap_or_else(PoisonError::into_inner));
-        links.sort_unstable();
-        for (path, link) in &links {
-            if passes_through_links(path, link, &links) {
-                let what = format!("the link {path} in a layer leads through another link");
-                return Err(bundle.damaged(Damage::new(what)));
-            }
-            let target = self.target.join(path);
-            let made = symlink(link, &target);
-            let missing = matches!(&made, Err(error) if error.kind() == io::ErrorKind::NotFound);
-            if missing && let Some(parent) = target.parent() {
-                create_directories(parent)?;
-                symlink(link, &target).map_err(Error::at("create", &target))?;
-            } else {
-                made.map_err(Error::at("create", &target))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a link lies below another one, or climbs up out of another one.
-///
-/// The tar reader follows targets by their names alone: `a/..` is no place but its own. Where `a` is a link to somewhere
-/// else, the kernel goes elsewhere, perhaps out of the layer, and what lies below such a link, or is settled through
-/// it, would be written there.
-fn passes_through_links(path: &TreePath, target: &str, links: &[(TreePath, String)]) -> bool {
-    let mut place: Vec<&str> = path.split('/').collect();
-    place.pop();
-    let is_link = |place: &[&str]| {
-        let place = place.join("/");
-        links.binary_search_by(|(link, _)| link.as_str().cmp(&place)).is_ok()
-    };
-    if (1..=place.len()).any(|length| is_link(&place[..length])) {
-        return true;
-    }
-    for component in target.split('/') {
-        match component {
-            "" | "." => {}
-            ".." if is_link(&place) => return true,
-            ".." => drop(place.pop()),
-            name => place.push(name),
-        }
-    }
-    false
-}
-
-/// Creates a file that is not there yet, with the directories above it where another thread has not
-/// come to them.
-fn create_file(path: &Path, executable: bool) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(if executable { 0o755 } else { 0o644 });
-    match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                create_directories(parent)?;
-            }
-            options.open(path)
-        }
-        opened => opened,
-    }
-    .map_err(Error::at("create", path))
-}
-
-fn create_directories(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::at("create", path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_that_could_leave_its_layer_through_another_is_found() {
-        let link = |path: &str, target: &str| (TreePath::new(path).unwrap(), target.to_owned());
-        let links = [link("app/a/b/s", "../.."), link("app/lib", "lib64"), link("app/lib64/x.so", "x.so.1")];
-        let passes =
-            |path: &str, target: &str| passes_through_links(&TreePath::new(path).unwrap(), target, &links);
-        assert!(passes("app/t", "a/b/s/../.."), "by its names it stays in app; in truth it leaves the layer");
-        assert!(passes("app/a/b/s/x", "y"), "it lies below a link");
-        assert!(!passes("app/a/b/u", "../../lib/x"));
-        assert!(!passes("app/t", "lib/x.so"));
-        assert!(!passes("app/t", "a/../a"));
     }
 }

@@ -22,6 +22,9 @@ pub const MTIME: u64 = 318_211_200;
 /// The longest pax header that is read, in bytes: room for a path and a link of 3000 bytes each.
 const MAX_PAX: u64 = 8192;
 
+/// The longest header of an entry, with a pax header in front, in bytes.
+pub const MAX_HEADER: usize = 2 * BLOCK + MAX_PAX as usize;
+
 /// The largest size that ustar's eleven octal digits can say, in bytes.
 const MAX_USTAR_SIZE: u64 = 0o77_777_777_777;
 
