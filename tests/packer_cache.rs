@@ -21,6 +21,7 @@ fn project() -> Bench {
         })
     };
     Bench::new()
+        .lean()
         .wheel(&wheel("one").requires("two").requires("three"))
         .wheel(&wheel("two").requires("four"))
         .wheel(&wheel("three"))
@@ -214,7 +215,7 @@ fn progress_is_for_terminals_and_colours_are_as_asked_for() {
 
 #[test]
 fn run_says_nothing_where_there_is_no_terminal_and_leaves_nothing_on_one() {
-    let bench = Bench::new().file("main.py", "print('ran')\n");
+    let bench = Bench::new().lean().file("main.py", "print('ran')\n");
     let cache = cache_with_runtime();
     let mut coil = bench.coil(&["run", "main.py"]);
     coil.env("COIL_CACHE", cache.path());
