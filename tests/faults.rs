@@ -243,7 +243,7 @@ fn a_first_start_of_a_real_python_survives_faults() {
         return skip("it takes minutes: set COIL_TEST_FAULTS_REAL to a number of points");
     }
     let bench = Bench::new().file("main.py", "print('started new')\n");
-    let packed = bench.pack(&["main.py", "--name", "small"]);
+    let packed = bench.pack_to("small", &["main.py", "--name", "small"]);
     for one_core in [true, false] {
         let name = if one_core { "real first start" } else { "real first start on several cores" };
         sweep(&Scenario { name, packed: &packed, one_core, points: count, ..Scenario::default() });

@@ -101,7 +101,7 @@ fn pip_works_inside_of_a_bundle() {
         .wheel(&WheelBuilder::new("leaf", "0.3").file("leaf.py", "answer = 42\n"))
         .file("src/main.py", "");
     fs::copy(&wheel, bench.wheels().join(wheel.file_name().unwrap())).unwrap();
-    let app = bench.pack(&["pip", "--app", "src", "-e", "main.py"]);
+    let app = bench.pack(&["pip", "--app", "src", "-e", "main.py", "--name", "tools"]);
     let code = "import subprocess, sys
 def pip(*words):
     run = subprocess.run([sys.executable, '-m', 'pip', *words], capture_output=True, text=True)
