@@ -42,6 +42,10 @@ fn main() {
         .env_remove("CARGO_BUILD_TARGET")
         .env_remove("CARGO_BUILD_RUSTFLAGS")
         .env_remove("CARGO_TARGET_DIR");
+    // What cargo tells of the outer build, as that it has a fuzzer's sanitizer, which no static program can have.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_CFG_")) {
+        cargo.env_remove(name);
+    }
     // `cargo install` of a package brings its Cargo.lock along; the nested build must not write it.
     if Path::new("Cargo.lock").exists() {
         cargo.arg("--locked");

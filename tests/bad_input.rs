@@ -265,6 +265,7 @@ const ROUNDS: u32 = 12;
 fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
     let cache = kit::scratch();
     let bench = Bench::new()
+        .lean()
         .wheel(&wheel("one"))
         .file("src/main.py", "print('first')")
         .env("COIL_CACHE", cache.path());
@@ -287,7 +288,7 @@ fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
         } else {
             warm
         };
-        let bench = Bench::new().env("COIL_CACHE", cache.path());
+        let bench = Bench::new().lean().env("COIL_CACHE", cache.path());
         fs::create_dir(bench.path("dist")).unwrap();
         let bench = bench.wheel(&wheel("one")).file("src/main.py", format!("print('round {round}')"));
         if round % 2 == 0 {
@@ -318,8 +319,10 @@ fn a_pack_that_is_interrupted_leaves_nothing_half_written() {
         if round % 6 == 5 {
             let right = bench.pack_to("dist/app", &words);
             assert_eq!(right.start().run().printed(), format!("round {round}"));
-            let fresh =
-                Bench::new().wheel(&wheel("one")).file("src/main.py", format!("print('round {round}')"));
+            let fresh = Bench::new()
+                .lean()
+                .wheel(&wheel("one"))
+                .file("src/main.py", format!("print('round {round}')"));
             let elsewhere = fresh.pack(&words);
             assert!(
                 fs::read(right.path()).unwrap() == fs::read(elsewhere.path()).unwrap(),

@@ -16,11 +16,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use kit::mounts::{cannot_mount, mounting};
-use kit::{Arrivals, Bench, Packed, Ran, Start, WheelBuilder, empty_root, probe, scratch, skip, small};
+use kit::{
+    Arrivals, Bench, Packed, Ran, Start, WheelBuilder, empty_root, lean_probe, probe, scratch, skip, small,
+};
 
 /// A start with this cache that prints `ok` after it has imported from every layer.
 fn start(cache: &Path) -> Start {
-    probe().start().cache(cache).env("COIL_RUN", "do").arg("import pkg.mod, ssl, sqlite3; print('ok')")
+    lean_probe().start().cache(cache).env("COIL_RUN", "do").arg("import pkg.mod, ctypes, json; print('ok')")
 }
 
 /// Names of the directories in `cache/name`.
@@ -205,7 +207,7 @@ fn a_moved_cache_works_at_its_new_place() {
     start(&before).run().succeeded();
     fs::rename(&before, &after).unwrap();
     assert_eq!(start(&after).run().printed(), "ok");
-    let ran = probe().start().cache(&after).run().json();
+    let ran = lean_probe().start().cache(&after).run().json();
     assert!(ran["executable"].as_str().unwrap().starts_with(after.to_str().unwrap()), "{ran}");
     assert!(!before.exists());
     assert_tidy(&after);
@@ -245,7 +247,7 @@ fn a_warm_start_works_on_a_store_that_cannot_be_written() {
     let script = "mount --bind -o ro \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\"
         if touch \"$1/x\" 2>/dev/null; then exit 77; fi
         COIL_CACHE=\"$1\" exec \"$0\"";
-    mounting(script, &[probe().path(), cache.path()]).json();
+    mounting(script, &[lean_probe().path(), cache.path()]).json();
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn a_candidate_that_cannot_be_trusted_is_passed_over_for_the_next() {
     fs::create_dir_all(planted.join("coil")).unwrap();
     fs::create_dir(&home).unwrap();
     fs::set_permissions(planted.join("coil"), fs::Permissions::from_mode(0o777)).unwrap();
-    let start = probe().start().without("COIL_CACHE").env("XDG_CACHE_HOME", &planted).env("HOME", &home);
+    let start = lean_probe().start().without("COIL_CACHE").env("XDG_CACHE_HOME", &planted).env("HOME", &home);
     let seen = start.run().json();
     let prefix = seen["prefix"].as_str().unwrap();
     assert!(prefix.starts_with(home.join(".cache/coil/envs").to_str().unwrap()), "{prefix}");
@@ -294,7 +296,7 @@ fn a_home_that_is_missing_unset_or_read_only_does_not_matter() {
         "mount -t tmpfs tmpfs /var/tmp; mount -t tmpfs -o ro tmpfs \"$1\"; shift 1; exec env \"$@\" \"$0\"";
     let read_only = format!("HOME={}", home.display());
     for setting in [read_only.as_str(), "HOME=/nonexistent", "HOME=relative", "HOME=", "NOTHING=1"] {
-        let seen = mounting(script, &[probe().path(), &home, Path::new(setting)]).json();
+        let seen = mounting(script, &[lean_probe().path(), &home, Path::new(setting)]).json();
         let prefix = seen["prefix"].as_str().unwrap();
         assert!(prefix.starts_with("/var/tmp/coil-0/envs/"), "{setting}: {prefix}");
     }
@@ -308,7 +310,7 @@ fn a_place_that_cannot_hold_or_execute_programs_is_named_with_the_reason() {
     let place = scratch();
     let with = |options: &str| {
         let script = "mount -t tmpfs -o \"mode=700,$2\" tmpfs \"$1\"; COIL_CACHE=\"$1\" exec \"$0\"";
-        mounting(script, &[probe().path(), place.path(), Path::new(options)])
+        mounting(script, &[lean_probe().path(), place.path(), Path::new(options)])
     };
     let cache = format!("{}: ", place.path().display());
     assert_refused(
@@ -414,8 +416,8 @@ fn a_strange_umask_gives_a_cache_that_works() {
         let cache = scratch();
         let root = cache.path().join("cache");
         let script = format!("umask {umask}; exec \"$0\" \"$@\"");
-        let shell = Packed::at("/bin/sh".into()).start().args(&["-c", &script]).arg(probe().path());
-        let ran = shell.cache(&root).env("COIL_RUN", "do").arg("import pkg.mod, ssl; print('ok')").run();
+        let shell = Packed::at("/bin/sh".into()).start().args(&["-c", &script]).arg(lean_probe().path());
+        let ran = shell.cache(&root).env("COIL_RUN", "do").arg("import pkg.mod, ctypes; print('ok')").run();
         assert_eq!(ran.printed(), "ok", "umask {umask}");
         assert_eq!(start(&root).run().printed(), "ok", "after umask {umask}");
         for path in entries(&root, "layers").iter().chain(&entries(&root, "envs")) {
@@ -436,7 +438,7 @@ fn a_store_that_root_has_prepared_serves_every_user() {
     let place = tempfile::TempDir::new().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let app = place.path().join("app");
-    let copied = std::process::Command::new("cp").arg(probe().path()).arg(&app).status();
+    let copied = std::process::Command::new("cp").arg(lean_probe().path()).arg(&app).status();
     assert!(copied.unwrap().success());
     let app = Packed::at(app);
     let cache = place.path().join("store");

@@ -104,12 +104,19 @@ fn nothing_that_runs_is_removed_whatever_it_calls_itself() {
         assert_eq!(line, "still here\n");
         assert!(child.wait().unwrap().success());
     }
+    fs::create_dir(cache.join("tmp/1-0")).unwrap();
+    let report = probe().start().cache(cache).env("COIL", "gc").env("COIL_KEEP", "never").run().printed();
+    assert!(report.contains("0 environments and 0 layers removed"), "{report}");
+    assert!(names(cache, "tmp").is_empty(), "what a killed start has left behind is nothing to keep");
     let report = probe().start().cache(cache).env("COIL", "gc").env("COIL_KEEP", "0").run().printed();
     assert!(report.contains("1 environments"), "{report}");
     assert!(names(cache, "envs").is_empty());
     let refused = probe().start().cache(cache).env("COIL", "gc").env("COIL_KEEP", "soon").run();
     assert_eq!(refused.code(), Some(125));
-    assert!(refused.stderr.contains("COIL_KEEP=\"soon\" is no number of days"), "{refused}");
+    assert!(
+        refused.stderr.contains("COIL_KEEP=\"soon\" means nothing here; it can be a number of days or never"),
+        "{refused}"
+    );
 }
 
 #[test]

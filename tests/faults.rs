@@ -4,6 +4,7 @@
 //! Every call of a start that touches files is a point. At each, the start is killed before it and after it, the call
 //! fails with EIO (and one that writes with ENOSPC and EDQUOT), or moves half of the bytes it should. All points are
 //! gone through with `COIL_TEST_FAULTS=1`; without it, some of them are, a different part for each kind of fault.
+//! `COIL_TEST_FAULTS_REAL=COUNT` tries so many points, spread evenly, of a first start with a real CPython.
 
 mod kit;
 
@@ -14,7 +15,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use kit::faults::{Call, Fault, cannot_trace, run_with};
-use kit::{Packed, Ran, scratch, skip, small, snapshot};
+use kit::{Bench, Packed, Ran, scratch, skip, small, snapshot};
 
 /// Without the whole sweep, one point in so many.
 const PART: usize = 41;
@@ -65,9 +66,13 @@ fn check_faulted(ran: &Ran, fault: Fault, expected: Option<&str>) -> Result<(), 
 /// Something that is done over and over, and what is there before it.
 struct Scenario<'a> {
     name: &'a str,
+    /// What is started; it prints what [`new`] prints and has its name.
+    packed: &'a Packed,
     one_core: bool,
     /// Makes the cache, which does not exist, what it is before.
     before: &'a dyn Fn(&Path),
+    /// How many points are tried, if not as many as usual.
+    points: Option<usize>,
     /// One of the launcher's own commands in place of a start. After a fault it is given again.
     builtin: Option<&'a str>,
 }
@@ -94,7 +99,11 @@ impl Scenario<'_> {
         let points: Vec<_> = points
             .flat_map(|(at, call)| faults_of(call).into_iter().map(move |fault| (at, call, fault)))
             .collect();
-        let step = if whole() || points.len() < 2 * PART { 1 } else { PART };
+        let step = match self.points {
+            Some(count) => points.len().div_ceil(count),
+            None if whole() || points.len() < 2 * PART => 1,
+            None => PART,
+        };
         for (at, call, fault) in points.into_iter().step_by(step) {
             if let Err(what) = self.disturbed(&cache, at, fault, &expected, &clean, &mut tally) {
                 let (name, path) = (&call.name, &call.path);
@@ -113,15 +122,15 @@ impl Scenario<'_> {
             None
         });
         assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran}");
-        let started = Ran::of(start(cache), b"");
+        let started = Ran::of(self.packed.start().cache(cache).command(), b"");
         assert_eq!(started.printed(), "started new");
         (calls, ran.stdout, state(cache))
     }
 
     fn command(&self, cache: &Path) -> Command {
         match self.builtin {
-            None => start(cache),
-            Some(name) => new().start().cache(cache).env("COIL", name).command(),
+            None => self.packed.start().cache(cache).command(),
+            Some(name) => self.packed.start().cache(cache).env("COIL", name).command(),
         }
     }
 
@@ -159,7 +168,7 @@ impl Scenario<'_> {
                 return Err(format!("the same again: {again}"));
             }
         }
-        let next = Ran::of(start(cache), b"");
+        let next = Ran::of(self.packed.start().cache(cache).command(), b"");
         if next.code() != Some(0) || next.stdout != "started new\n" || !next.stderr.is_empty() {
             return Err(format!("the next start: {next}"));
         }
@@ -167,7 +176,7 @@ impl Scenario<'_> {
             return Ok(());
         }
         tally.left_to_clean_up += 1;
-        let cleaned = Ran::of(new().start().cache(cache).env("COIL", "gc").command(), b"");
+        let cleaned = Ran::of(self.packed.start().cache(cache).env("COIL", "gc").command(), b"");
         let now = state(cache);
         if cleaned.code() == Some(0) && now == *clean {
             return Ok(());
@@ -211,19 +220,34 @@ fn sweep(scenario: &Scenario) {
     insist(&scenario.sweep(), scenario.name);
 }
 
+impl Default for Scenario<'_> {
+    fn default() -> Self {
+        Scenario { name: "", packed: new(), one_core: true, before: &|_| (), points: None, builtin: None }
+    }
+}
+
 #[test]
 fn a_first_start_survives_every_fault() {
-    sweep(&Scenario { name: "first start", one_core: true, before: &|_| (), builtin: None });
+    sweep(&Scenario { name: "first start", ..Scenario::default() });
 }
 
 #[test]
 fn a_first_start_on_several_cores_survives_every_fault() {
-    sweep(&Scenario {
-        name: "first start on several cores",
-        one_core: false,
-        before: &|_| (),
-        builtin: None,
-    });
+    sweep(&Scenario { name: "first start on several cores", one_core: false, ..Scenario::default() });
+}
+
+#[test]
+fn a_first_start_of_a_real_python_survives_faults() {
+    let count = std::env::var("COIL_TEST_FAULTS_REAL").ok().and_then(|count| count.parse().ok());
+    if count.is_none() {
+        return skip("it takes minutes: set COIL_TEST_FAULTS_REAL to a number of points");
+    }
+    let bench = Bench::new().file("main.py", "print('started new')\n");
+    let packed = bench.pack_to("small", &["main.py", "--name", "small"]);
+    for one_core in [true, false] {
+        let name = if one_core { "real first start" } else { "real first start on several cores" };
+        sweep(&Scenario { name, packed: &packed, one_core, points: count, ..Scenario::default() });
+    }
 }
 
 /// A cache that has seen better days: what a killed start has left, a version that nobody used for long, and a runtime
@@ -247,13 +271,13 @@ fn worn(cache: &Path) {
 
 #[test]
 fn a_first_start_that_sweeps_and_mends_and_cleans_up_survives_every_fault() {
-    sweep(&Scenario { name: "start in a worn cache", one_core: true, before: &worn, builtin: None });
+    sweep(&Scenario { name: "start in a worn cache", before: &worn, ..Scenario::default() });
 }
 
 #[test]
 fn a_warm_start_survives_every_fault() {
     let before = |cache: &Path| drop(Ran::of(start(cache), b"").succeeded());
-    sweep(&Scenario { name: "warm start", one_core: true, before: &before, builtin: None });
+    sweep(&Scenario { name: "warm start", before: &before, ..Scenario::default() });
 }
 
 #[test]
@@ -267,7 +291,7 @@ fn a_repair_survives_every_fault() {
             fs::remove_file(entry.path().join("pyvenv.cfg")).unwrap();
         }
     };
-    sweep(&Scenario { name: "repair", one_core: true, before: &before, builtin: Some("repair") });
+    sweep(&Scenario { name: "repair", before: &before, builtin: Some("repair"), ..Scenario::default() });
 }
 
 #[test]

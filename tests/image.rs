@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use kit::oci::{Oci, sha256};
-use kit::{Bench, EmptyRoot, Packed, QUICK, Ran, WheelBuilder, runtime_file, scratch, skip};
+use kit::{
+    Bench, EmptyRoot, Packed, QUICK, Ran, WheelBuilder, lean_runtime_file, runtime_file, scratch, skip,
+};
 use serde_json::json;
 
 const MAIN: &str = "\
@@ -264,8 +266,11 @@ print("all there")
 #[test]
 fn a_check_vouches_for_a_good_archive_and_tells_all_that_is_wrong_with_others() {
     let bench = bench();
+    let runtime = lean_runtime_file().to_str().unwrap();
+    bench.pack_to("lean", &["site", QUICK, "--runtime", runtime]);
     for (name, words) in [("good.tar", &[][..]), ("good-gzip.tar", &["--compression", "gzip"])] {
-        let oci = image(name, words);
+        coil(&[&["image", "lean", "-o", name], words].concat()).succeeded();
+        let oci = Oci::read(&bench.path(name));
         let said = coil(&["image", "--check", name]).succeeded().stderr;
         assert!(said.contains("is what it says") && said.contains(&oci.id()), "{said}");
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use kit::{Bench, Ran, WheelBuilder, cache_with_runtime, packer_cache, scratch};
+use kit::{Bench, Ran, WheelBuilder, cache_with_lean_runtime, packer_cache, scratch};
 
 fn project() -> Bench {
     let wheel = |name: &str| {
@@ -21,6 +21,7 @@ fn project() -> Bench {
         })
     };
     Bench::new()
+        .lean()
         .wheel(&wheel("one").requires("two").requires("three"))
         .wheel(&wheel("two").requires("four"))
         .wheel(&wheel("three"))
@@ -71,10 +72,10 @@ fn debris(cache: &Path) -> Vec<PathBuf> {
 #[test]
 fn packs_at_the_same_time_with_an_empty_cache_make_the_same_bytes() {
     let bench = project();
-    let alone = cache_with_runtime();
+    let alone = cache_with_lean_runtime();
     let expected = pack(&bench, alone.path(), "alone");
     // Two harvest at the same time, too; eight would take half a minute for that.
-    for (count, cache) in [(2, scratch()), (8, cache_with_runtime())] {
+    for (count, cache) in [(2, scratch()), (8, cache_with_lean_runtime())] {
         let names: Vec<String> = (0..count).map(|number| format!("app-{count}-{number}")).collect();
         let running: Vec<_> = names.iter().map(|name| start(&bench, cache.path(), name)).collect();
         for (child, name) in running.into_iter().zip(&names) {
@@ -110,7 +111,7 @@ fn a_killed_pack_leaves_nothing_that_stays() {
 #[test]
 fn the_cache_is_shown_and_emptied_and_the_next_pack_is_the_same() {
     let bench = project();
-    let cache = cache_with_runtime();
+    let cache = cache_with_lean_runtime();
     let before = pack(&bench, cache.path(), "before");
     assert_eq!(coil(&bench, cache.path(), &["cache", "dir"]).printed(), cache.path().to_str().unwrap());
     let shown = coil(&bench, cache.path(), &["cache"]).printed();
@@ -154,7 +155,7 @@ fn an_age_that_makes_no_sense_is_refused() {
 #[test]
 fn clean_up_during_packs_disturbs_none() {
     let bench = project();
-    let cache = cache_with_runtime();
+    let cache = cache_with_lean_runtime();
     pack(&bench, cache.path(), "first");
     let running: Vec<_> = (0..3).map(|n| start(&bench, cache.path(), &format!("app{n}"))).collect();
     for _ in 0..3 {
@@ -193,11 +194,11 @@ fn progress_is_for_terminals_and_colours_are_as_asked_for() {
         assert!(said.contains(part), "{part}: {said:?}");
     }
     assert!(said.contains("\x1b[1m"), "{said:?}");
-    let plain = fresh(cache_with_runtime(), &[("NO_COLOR", "1")], &[]);
+    let plain = fresh(cache_with_lean_runtime(), &[("NO_COLOR", "1")], &[]);
     assert!(plain.contains("compiling") && !plain.contains("\x1b[1m") && !plain.contains("\x1b[36m"));
-    let dumb = fresh(cache_with_runtime(), &[("TERM", "dumb")], &[]);
+    let dumb = fresh(cache_with_lean_runtime(), &[("TERM", "dumb")], &[]);
     assert!(!dumb.contains('\x1b') && !dumb.contains("compiling") && dumb.contains("packed "), "{dumb:?}");
-    assert_eq!(fresh(cache_with_runtime(), &[], &["--quiet"]), "");
+    assert_eq!(fresh(cache_with_lean_runtime(), &[], &["--quiet"]), "");
 
     // No terminal: lines, without colours unless they are forced.
     let cache = scratch();
@@ -214,13 +215,13 @@ fn progress_is_for_terminals_and_colours_are_as_asked_for() {
 
 #[test]
 fn run_says_nothing_where_there_is_no_terminal_and_leaves_nothing_on_one() {
-    let bench = Bench::new().file("main.py", "print('ran')\n");
-    let cache = cache_with_runtime();
+    let bench = Bench::new().lean().file("main.py", "print('ran')\n");
+    let cache = cache_with_lean_runtime();
     let mut coil = bench.coil(&["run", "main.py"]);
     coil.env("COIL_CACHE", cache.path());
     assert_eq!(Ran::of(coil, b"").printed(), "ran");
     let said = on_terminal(&bench, scratch().path(), &["run", "main.py"], &[]);
     assert!(said.contains("compiling") && said.ends_with("ran\r\n"), "{said:?}");
-    let quiet = on_terminal(&bench, cache_with_runtime().path(), &["run", "-q", "main.py"], &[]);
+    let quiet = on_terminal(&bench, cache_with_lean_runtime().path(), &["run", "-q", "main.py"], &[]);
     assert!(!quiet.contains("compiling"), "{quiet:?}");
 }

@@ -13,8 +13,13 @@ use std::time::{Duration, SystemTime};
 use coil_bootstrap::bundle::Bundle;
 use kit::{Bench, Packed, QUICK, Ran, WheelBuilder, empty_root::is_root, scratch, skip};
 
-/// A project with everything that has an order or a date: several wheels, a source tree, commands.
+/// A project with everything that has an order or a date: several wheels, a source tree, commands. With the lean CPython:
+/// one test is enough for the whole.
 fn project() -> Bench {
+    whole_project().lean()
+}
+
+fn whole_project() -> Bench {
     let wheel = |name: &str| {
         let code = format!("names = frozenset({{'a', 'b', None, ...}})\nx = '{name}'\n");
         WheelBuilder::new(name, "1.0")
@@ -61,7 +66,7 @@ fn differ(one: &Path, other: &Path) -> Option<String> {
 
 #[test]
 fn two_packs_from_two_directories_are_equal() {
-    let (one, other) = (project(), project());
+    let (one, other) = (whole_project(), whole_project());
     let first = pack_at(&one, "022", &[]);
     let elsewhere = scratch();
     let other = other
@@ -172,7 +177,7 @@ fn another_user_gets_the_same_file() {
         return skip("only root can be somebody else");
     }
     let words = ["--python", "/usr/bin/python3", QUICK];
-    let bench = || project().env("PATH", "/usr/bin:/bin").env("COIL_RESOLVER", "pip");
+    let bench = || whole_project().env("PATH", "/usr/bin:/bin").env("COIL_RESOLVER", "pip");
     let (one, other) = (bench(), bench());
     let home = scratch();
     let other = other.env("HOME", home.path()).env("COIL_CACHE", home.path().join("cache"));
@@ -239,7 +244,7 @@ fn the_same_python_installed_elsewhere_is_the_same_runtime() {
     let mut copy = Command::new("/bin/sh");
     copy.args(["-c", script, prefix, &lib]).arg(moved.path());
     Ran::of(copy, b"").succeeded();
-    let bench = project();
+    let bench = whole_project();
     let runtime = |python: &Path| {
         let words =
             ["src", "-e", "a.py", "--name", "same", "--quiet", QUICK, "--python", python.to_str().unwrap()];

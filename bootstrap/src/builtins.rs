@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::bundle::Bundle;
 use crate::c_library;
 use crate::cache::{Cache, Candidate, SYSTEM_STORE};
-use crate::clean_up::{self, Removed, Rules};
+use crate::clean_up::{self, Keep, Removed, Rules};
 use crate::error::{Error, Result};
 use crate::extract::extract;
 use crate::first_start;
@@ -44,7 +44,7 @@ const ALL: [(&str, Builtin, &str); 9] = [
     (
         "gc",
         Builtin::Clean,
-        "remove what has not been used for a day from the cache (COIL_KEEP=DAYS for another time)",
+        "remove what has not been used for a day from the cache (COIL_KEEP=DAYS: for so long)",
     ),
     ("help", Builtin::Help, "this list"),
     ("inspect", Builtin::Inspect, "what is inside: commands, Python, layers with their sizes"),
@@ -108,11 +108,10 @@ fn say(text: &str) -> Result<i32> {
     }
 }
 
-/// Cleans up every cache that this user may write to, and says what went.
+/// Cleans up every cache that this user may write to, and says what went. Where the user keeps all, that is what killed
+/// starts left behind.
 fn clean(host: &Host) -> Result<String> {
-    let days =
-        host.keep.as_deref().map_or(Ok(1), |days| days.parse().map_err(|_| Error::NoDays(days.into())))?;
-    let keep = clean_up::DAY * days;
+    let keep = Keep::of(host.keep.as_deref(), 1)?;
     let mut text = String::new();
     let own = |candidate: &&Candidate| !candidate.prepared && candidate.distrust(host.uid).is_none();
     for candidate in host.candidates.iter().filter(own) {
@@ -120,7 +119,13 @@ fn clean(host: &Host) -> Result<String> {
         let Ok(cache) = Cache::there(&root) else { continue };
         let _lock = cache.lock(0);
         cache.sweep(None);
-        let removed = clean_up::clean_up(&root, &Rules { keep, app: "", own: Path::new(""), until: None })?;
+        let removed = match keep {
+            Keep::All => Removed::default(),
+            Keep::Days(days) => {
+                let keep = clean_up::DAY * days;
+                clean_up::clean_up(&root, &Rules { keep, app: "", own: Path::new(""), until: None })?
+            }
+        };
         let Removed { environments, layers, bytes } = removed;
         let place = candidate.root.display();
         text += &format!(
@@ -141,7 +146,7 @@ fn install(bundle: &Bundle, host: &Host) -> Result<PathBuf> {
 pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBuf> {
     let root = std::path::absolute(named).map_err(Error::at("find", named))?;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
-    let host = Host { candidates: vec![Candidate::at(root)], keep: Some("forever".into()), ..host.clone() };
+    let host = Host { candidates: vec![Candidate::at(root)], keep: Some("never".into()), ..host.clone() };
     first_start::prepare(bundle, &host, false)
 }
 

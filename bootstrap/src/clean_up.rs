@@ -5,30 +5,28 @@
 //! anew, an old version, goes sooner. A layer goes when no environment has it any more. Nothing goes that a running
 //! process uses, and where that cannot be known nothing goes at all.
 //!
-//! What goes is first moved out of sight by one rename, so that a start finds all of it or nothing. Whoever calls
-//! holds the cache's lock where there is one: a start that is assembling an environment has its layers.
+//! An environment that may go is closed first, so that no further start can take it, and only then it is looked whether
+//! somebody uses it or is on the way to: there is no moment between that look and the end of the environment in which it
+//! could be started. What goes is moved out of sight by one rename, so that a start finds all of it or nothing. Whoever
+//! calls holds the cache's lock where there is one: a start that is assembling an environment has its layers.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::environment::RECORD;
 use crate::error::{Error, Result};
 use crate::in_use::InUse;
-use crate::record::Record;
+use crate::unused::{Environment, age};
 use crate::workspace::{Workspace, remove_tree};
 
 /// A day.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Unused for this long, an environment goes.
-const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// Unused for this long, an environment of an app that has a newer one goes.
-const KEEP_OLD_VERSION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Unused for so many days, an environment goes.
+const KEEP: u32 = 30;
 
 /// A layer without an environment stays for this long: somebody may be about to make one with it.
 const KEEP_LAYER: Duration = Duration::from_secs(3600);
@@ -38,6 +36,26 @@ pub const BUDGET: Duration = Duration::from_millis(200);
 
 /// The file that says, by its time of change, when the last clean-up was.
 const STAMP: &str = "cleaned";
+
+/// How long what is not used stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// So many days.
+    Days(u32),
+    /// For ever.
+    All,
+}
+
+impl Keep {
+    /// The user's word (`COIL_KEEP`): a number of days, or `never`. Without one it is so many `days`.
+    pub fn of(word: Option<&str>, days: u32) -> Result<Keep> {
+        match word {
+            None => Ok(Keep::Days(days)),
+            Some("never") => Ok(Keep::All),
+            Some(word) => word.parse().map(Keep::Days).map_err(|_| Error::NoDays(word.into())),
+        }
+    }
+}
 
 /// What goes.
 #[derive(Debug, Clone, Copy)]
@@ -64,13 +82,10 @@ pub struct Removed {
 }
 
 /// Cleans up at the cache `root` if the last time is a day ago. `own` is the environment of `app` that was just made.
-/// `keep` is the user's word on how long, in days (`COIL_KEEP`); one that is no number keeps everything.
+/// `keep` is the user's word on how long (`COIL_KEEP`); one that means nothing keeps everything.
 pub fn now_and_then(root: &Path, app: &str, own: &Path, keep: Option<&str>) {
-    let keep = match keep.map(str::parse::<u32>) {
-        None => KEEP,
-        Some(Ok(days)) => DAY * days,
-        Some(Err(_)) => return,
-    };
+    let Ok(Keep::Days(days)) = Keep::of(keep, KEEP) else { return };
+    let keep = DAY * days;
     let stamp = root.join(STAMP);
     if fs::metadata(&stamp).is_ok_and(|there| age(&there) < DAY) {
         return;
@@ -94,15 +109,10 @@ pub fn clean_up(root: &Path, rules: &Rules) -> Result<Removed> {
     let used = InUse::of(root).ok_or_else(|| {
         Error::at("see what is in use in", Path::new("/proc"))(io::ErrorKind::NotFound.into())
     })?;
-    let goes = |one: &Environment| one.may_go(rules) && !one.is_used(&used);
-    let (go, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| goes(one));
+    let goes = |one: &&Environment| one.may_go(rules) && !one.is_used(&used);
+    let (go, mut stay): (Vec<_>, Vec<_>) = all.into_iter().partition(goes);
     let mut work = Work::begin(root, rules.until)?;
-    for one in go {
-        // One that was started since its age was read may not have been seen among the processes.
-        if one.is_still_unused(rules) {
-            work.removed.environments += usize::from(work.remove(&one.path));
-        }
-    }
+    stay.extend(work.remove_environments(root, &go, rules));
     // What an unreadable record needs nobody knows.
     if let Some(mut needed) = needed(&stay) {
         needed.extend(used.layers);
@@ -126,50 +136,10 @@ pub fn note_use(record: &File, there: &fs::Metadata) -> bool {
     first
 }
 
-/// An environment of the cache.
-struct Environment {
-    path: PathBuf,
-    name: String,
-    age: Duration,
-    /// App and layers; `None` where another version of the launcher wrote the record.
-    record: Option<(String, Vec<String>)>,
-}
-
-impl Environment {
-    fn all(root: &Path) -> Vec<Environment> {
-        let directory = root.join("envs");
-        let read = |name: String| {
-            let path = directory.join(&name);
-            let there = fs::metadata(path.join(RECORD)).or_else(|_| fs::metadata(&path)).ok()?;
-            let bytes = fs::read(path.join(RECORD)).unwrap_or_default();
-            let layers = |record: &Record| record.layers.iter().map(|&layer| layer.to_owned()).collect();
-            let record = Record::parse(&bytes).map(|record| (record.app.to_owned(), layers(&record)));
-            Some(Environment { path, name, age: age(&there), record })
-        };
-        names(&directory).into_iter().filter_map(read).collect()
-    }
-
-    fn may_go(&self, rules: &Rules) -> bool {
-        let old_version = self.record.as_ref().is_some_and(|(app, _)| app == rules.app);
-        let keep = if old_version { rules.keep.min(KEEP_OLD_VERSION) } else { rules.keep };
-        self.path != rules.own && self.age >= keep
-    }
-
-    fn is_still_unused(&self, rules: &Rules) -> bool {
-        let now = fs::metadata(self.path.join(RECORD)).or_else(|_| fs::metadata(&self.path));
-        now.is_ok_and(|there| age(&there) >= self.age.min(rules.keep))
-    }
-
-    fn is_used(&self, used: &InUse) -> bool {
-        let layers = || self.record.iter().flat_map(|(_, layers)| layers);
-        used.environments.contains(&self.name) || layers().any(|layer| used.layers.contains(layer))
-    }
-}
-
 /// The layers of these environments; `None` where that of one cannot be known.
 fn needed(environments: &[&Environment]) -> Option<BTreeSet<String>> {
-    let layers = environments.iter().map(|one| one.record.as_ref().map(|(_, layers)| layers.clone()));
-    layers.collect::<Option<Vec<_>>>().map(|layers| layers.into_iter().flatten().collect())
+    let layers: Option<Vec<&[String]>> = environments.iter().map(|one| one.layers()).collect();
+    layers.map(|layers| layers.into_iter().flatten().cloned().collect())
 }
 
 /// A clean-up that is under way.
@@ -185,6 +155,29 @@ impl Work {
     fn begin(root: &Path, until: Option<Instant>) -> Result<Self> {
         let workspace = Workspace::create_in(&root.join("tmp"))?;
         Ok(Work { workspace, until, count: 0, complete: true, removed: Removed::default() })
+    }
+
+    /// Removes those of these environments that nobody uses, and returns the others.
+    fn remove_environments<'a>(
+        &mut self,
+        root: &Path,
+        environments: &[&'a Environment],
+        rules: &Rules,
+    ) -> Vec<&'a Environment> {
+        let (closed, mut stay): (Vec<&Environment>, Vec<&Environment>) =
+            environments.iter().partition(|one| one.close());
+        let used = if closed.is_empty() { None } else { InUse::or_started(root) };
+        for one in closed {
+            // Starts that cannot be seen, in another container, still note that they use it.
+            let unused = used.as_ref().is_some_and(|used| !one.is_used(used)) && one.is_still_unused(rules);
+            if unused && self.remove(one.path()) {
+                self.removed.environments += 1;
+            } else {
+                one.open();
+                stay.push(one);
+            }
+        }
+        stay
     }
 
     /// Moves `path` out of sight, and removes it as far as time allows.
@@ -212,14 +205,10 @@ impl Work {
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
+/// What is in a directory, as far as it has names that are text.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-fn age(there: &fs::Metadata) -> Duration {
-    let used = there.modified().ok();
-    used.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default()
 }
 
 /// How long ago a directory came to its place: a rename changes the time of its inode.

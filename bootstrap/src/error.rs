@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// `COIL_LIBC` names no rule.
     NoRule(String),
-    /// `COIL_KEEP` is no number of days.
+    /// `COIL_KEEP` is neither a number of days nor `never`.
     NoDays(String),
     /// `COIL=unpack` without a directory.
     NoDirectory,
@@ -76,6 +76,12 @@ impl Error {
             Error::Exec { .. } => 126,
             _ => 125,
         }
+    }
+
+    /// Whether something was not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Error::System { source, .. } | Error::Exec { source, .. }
+            if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// An error about `path`, for use with `map_err`.
@@ -116,7 +122,9 @@ impl fmt::Display for Error {
             Error::NoRule(text) => {
                 write!(f, "COIL_LIBC={text:?} means nothing here; it can be auto, bundled or host")
             }
-            Error::NoDays(text) => write!(f, "COIL_KEEP={text:?} is no number of days"),
+            Error::NoDays(text) => {
+                write!(f, "COIL_KEEP={text:?} means nothing here; it can be a number of days or never")
+            }
             Error::NoDirectory => {
                 f.write_str("where to? COIL=unpack takes a directory, which is made or is empty")
             }

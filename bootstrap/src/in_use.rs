@@ -2,7 +2,8 @@
 //!
 //! A process names its environment in its first argument, as it was started. One that has changed its arguments
 //! still names its program's layer, and then every environment with that layer counts as used. Processes of other users
-//! and in other process namespaces are not seen: for them there is the time of the last use.
+//! and in other process namespaces are not seen: for them there is the time of the last use. A start that is on its way
+//! is no such process yet; it is known by the launch record that it holds open.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -22,10 +23,15 @@ pub struct InUse {
 impl InUse {
     /// What is used of the cache at `root`, which has no symbolic links in it; `None` where that cannot be known.
     pub fn of(root: &Path) -> Option<Self> {
-        InUse::read(Path::new("/proc"), root)
+        InUse::read(Path::new("/proc"), root, false)
     }
 
-    fn read(proc: &Path, root: &Path) -> Option<Self> {
+    /// The same, with what is about to be used: by starts that have opened a launch record and have yet to become the app.
+    pub fn or_started(root: &Path) -> Option<Self> {
+        InUse::read(Path::new("/proc"), root, true)
+    }
+
+    fn read(proc: &Path, root: &Path, starts: bool) -> Option<Self> {
         // Without the own process, none is to be seen.
         fs::read_link(proc.join("self/exe")).ok()?;
         let mut used = InUse::default();
@@ -33,12 +39,23 @@ impl InUse {
             if !process.file_name().as_bytes().iter().all(u8::is_ascii_digit) {
                 continue;
             }
+            // Before its program: one that becomes the app meanwhile is seen as the one or as the other.
+            if starts {
+                used.add_open(root, &process.path().join("fd"));
+            }
             // One that is gone by now, or somebody else's.
             let Ok(program) = fs::read_link(process.path().join("exe")) else { continue };
             let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
             used.add(root, &program, &arguments);
         }
         Some(used)
+    }
+
+    /// Adds the environments that this process has something open of; `descriptors` is its directory of links to that.
+    fn add_open(&mut self, root: &Path, descriptors: &Path) {
+        let open = fs::read_dir(descriptors).into_iter().flatten().flatten();
+        let paths = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        self.environments.extend(paths.filter_map(|path| name_below(&root.join("envs"), &path)));
     }
 
     fn add(&mut self, root: &Path, program: &Path, arguments: &[u8]) {
@@ -84,6 +101,6 @@ mod tests {
     #[test]
     fn where_processes_cannot_be_seen_nothing_is_known() {
         assert_eq!(InUse::of(Path::new("/nowhere")), Some(InUse::default()));
-        assert_eq!(InUse::read(Path::new("/nowhere"), Path::new("/nowhere")), None);
+        assert_eq!(InUse::read(Path::new("/nowhere"), Path::new("/nowhere"), true), None);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,10 @@ const FOREIGN: [&str; 6] = [
     "PYTHONEXECUTABLE",
     "__PYVENV_LAUNCHER__",
 ];
+
+/// How often a first start is made whose environment goes before the app is started: a clean-up that is told to keep
+/// nothing comes at any time.
+const TRIES: u32 = 3;
 
 /// What the user asks for, before it is known whether that exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,8 +86,8 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     let order = host.order()?;
     let mut broken = false;
     for (candidate, place) in places(host, &digest, order) {
-        let Some(bytes) = read_record(candidate, &place, host, digest) else { continue };
-        let Some(record) = usable(&bytes, &place, order) else { continue };
+        let Some(opened) = read_record(candidate, &place, host, digest) else { continue };
+        let Some(record) = usable(&opened.bytes, &place, order) else { continue };
         match become_app(&record, &wish, host) {
             // Part of the cache is gone or damaged, or cannot execute any more: it is compared and mended.
             Error::Exec { source, .. } if mend::can_help(&source) => broken = true,
@@ -96,12 +100,32 @@ fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
     }
     let bundle = open_bundle(host, digest)?;
     trace::say("bundle", || "the manifest was read: this is a first start".into());
-    let place = first_start::prepare(&bundle, host, broken)?;
-    let path = place.join(environment::RECORD);
-    let bytes = fs::read(&path).map_err(Error::at("read", &path))?;
+    for _ in 1..TRIES {
+        match start_first(&bundle, &wish, host, broken) {
+            error if error.is_missing() => {
+                trace::say("start", || format!("once more, as a clean-up was quicker: {error}"));
+            }
+            error => return Err(error),
+        }
+    }
+    Err(start_first(&bundle, &wish, host, broken))
+}
+
+/// A first start. Only an error comes back.
+fn start_first(bundle: &Bundle, wish: &Wish, host: &Host, broken: bool) -> Error {
+    let opened = first_start::prepare(bundle, host, broken).and_then(|place| {
+        let path = place.join(environment::RECORD);
+        Opened::at(&path).map(|opened| (opened, path.clone())).map_err(Error::at("read", &path))
+    });
+    let (opened, path) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return error,
+    };
     let unreadable = || io::Error::other("it was written by another version of coil");
-    let record = Record::parse(&bytes).ok_or_else(|| Error::at("use", &path)(unreadable()))?;
-    Err(become_app(&record, &wish, host))
+    match Record::parse(&opened.bytes) {
+        Some(record) => become_app(&record, wish, host),
+        None => Error::at("use", &path)(unreadable()),
+    }
 }
 
 /// What the user asks for.
@@ -133,8 +157,8 @@ fn places<'a>(
 
 /// The launch record of the environment at `place`, where there is one in a cache that can be trusted. Where a machine
 /// removes old files one by one, the first start of a day looks after the whole environment before.
-fn read_record(candidate: &Candidate, place: &Path, host: &Host, digest: Digest) -> Option<Vec<u8>> {
-    let (bytes, first_today) = match read_and_note(&place.join(environment::RECORD)) {
+fn read_record(candidate: &Candidate, place: &Path, host: &Host, digest: Digest) -> Option<Opened> {
+    let opened = match Opened::at(&place.join(environment::RECORD)) {
         Ok(read) => read,
         Err(error) => {
             trace::say("cache", || format!("{} is passed over: {}", shown(place), reason(&error)));
@@ -145,24 +169,34 @@ fn read_record(candidate: &Candidate, place: &Path, host: &Host, digest: Digest)
         trace::say("cache", || format!("{} is not trusted: {why}", shown(&candidate.root)));
         return None;
     }
-    trace::say("cache", || format!("{} has a launch record of {} bytes", shown(place), bytes.len()));
-    if first_today && candidate.swept {
+    trace::say("cache", || format!("{} has a launch record of {} bytes", shown(place), opened.bytes.len()));
+    if opened.first_today && candidate.swept {
         trace::say("cache", || {
             "files may vanish there, so the first start of a day compares them all".into()
         });
         mend::look_after(host, candidate, || open_bundle(host, digest));
     }
-    Some(bytes)
+    Some(opened)
 }
 
-/// Reads a launch record and notes that it is used; with it, whether that is the first time today. As many system calls
-/// as reading alone, on all but the first day's first start.
-fn read_and_note(path: &Path) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = File::open(path)?;
-    let there = file.metadata()?;
-    let mut bytes = vec![0; there.len() as usize];
-    file.read_exact(&mut bytes)?;
-    Ok((bytes, clean_up::note_use(&file, &there)))
+/// A launch record that was read. Its file stays open, so that a clean-up sees this start coming (`in_use`); `execve`
+/// closes it.
+struct Opened {
+    bytes: Vec<u8>,
+    first_today: bool,
+    _file: File,
+}
+
+impl Opened {
+    /// Reads a launch record and notes that it is used. As many system calls as reading alone, on all but the first
+    /// day's first start.
+    fn at(path: &Path) -> io::Result<Opened> {
+        let mut file = File::open(path)?;
+        let there = file.metadata()?;
+        let mut bytes = vec![0; there.len() as usize];
+        file.read_exact(&mut bytes)?;
+        Ok(Opened { bytes, first_today: clean_up::note_use(&file, &there), _file: file })
+    }
 }
 
 /// The record in these bytes, if it is of this launcher's version, made for this host, and its layers are there.

@@ -26,5 +26,6 @@ pub mod tally;
 pub mod trace;
 pub mod unpack;
 pub mod unpacked;
+pub mod unused;
 pub mod verify;
 pub mod workspace;

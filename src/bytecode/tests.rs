@@ -132,7 +132,7 @@ fn bytes(answers: Vec<Answer>) -> Vec<Vec<u8>> {
 fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
     for (executable, version) in interpreters() {
         let library = library(&executable);
-        let chunks: Vec<&[Request]> = library.chunks(14).take(6).collect();
+        let chunks: Vec<&[Request]> = library.chunks(7).take(6).collect();
         let servers = || Servers::new(&executable, version);
         let fresh: Vec<_> = chunks.iter().map(|chunk| bytes(servers().compile(chunk).unwrap())).collect();
         let one = servers();

@@ -30,7 +30,12 @@ pub fn layers_of(path: &Path) -> Result<Vec<Vec<Digest>>> {
     let index: oci::Index = archive.json(layout::INDEX).map_err(|why| unreadable(&why))?;
     let mut pending: Vec<_> = index.manifests.iter().map(|it| (it.media_type.clone(), it.digest)).collect();
     let mut images = Vec::new();
+    // An index may list itself: no digest is compared here.
+    let mut seen = BTreeSet::new();
     while let Some((media_type, digest)) = pending.pop() {
+        if !seen.insert(digest) {
+            continue;
+        }
         let name = layout::place(Format::Oci, &digest);
         if media_type == oci::INDEX {
             let index: oci::Index = archive.json(&name).map_err(|why| unreadable(&why))?;

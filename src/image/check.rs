@@ -65,7 +65,7 @@ impl Check<'_> {
                 return Ok(());
             }
         };
-        let images = self.images(&index)?;
+        let images = self.images(&index, false)?;
         self.lists(&index, &images);
         let known = [layout::VERSION, layout::INDEX, layout::DOCKER];
         let members: Vec<String> = self.archive.members.keys().cloned().collect();
@@ -77,14 +77,18 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Every image that the index leads to.
-    fn images(&mut self, index: &oci::Index) -> io::Result<Vec<Parts>> {
+    /// Every image that the index leads to, itself or through an index in it. Ten that list each other twice would
+    /// lead to a thousand images: coil writes no third.
+    fn images(&mut self, index: &oci::Index, nested: bool) -> io::Result<Vec<Parts>> {
         let mut images = Vec::new();
         for descriptor in &index.manifests {
             let Some(bytes) = self.blob(descriptor, "the manifest")? else { continue };
             if descriptor.media_type == oci::INDEX {
                 match serde_json::from_slice::<oci::Index>(&bytes) {
-                    Ok(nested) => images.extend(self.images(&nested)?),
+                    Ok(_) if nested => {
+                        self.tell(format!("{} is an index in one in another", descriptor.digest))
+                    }
+                    Ok(inner) => images.extend(self.images(&inner, true)?),
                     Err(error) => self.tell(format!("{} cannot be read: {error}", descriptor.digest)),
                 }
                 continue;

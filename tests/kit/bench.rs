@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{Packed, Ran, WheelBuilder, ground, packer_cache, scratch};
+use super::{Packed, Ran, WheelBuilder, ground, lean_path, packer_cache, scratch};
 
 /// A directory with sources and wheels made by the test, and the environment `coil` is started in.
 ///
@@ -91,6 +91,14 @@ impl Bench {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Bench {
         self.variables.insert(name.into(), value.as_ref().to_owned());
         self
+    }
+
+    /// Packs with the lean CPython, where there is one: see [`lean_path`].
+    pub fn lean(self) -> Bench {
+        match lean_path() {
+            Some(path) => self.env("PATH", path),
+            None => self,
+        }
     }
 
     /// A variable that `coil` does not get.

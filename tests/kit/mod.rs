@@ -14,7 +14,9 @@ pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]
 mod fixture;
 pub mod hostile;
+pub mod hostile_packer;
 pub mod index;
+mod lean;
 pub mod mounts;
 pub mod oci;
 mod packed;
@@ -35,10 +37,11 @@ pub use bench::Bench;
 pub use empty_root::EmptyRoot;
 pub use fixture::WheelBuilder;
 pub use index::{Behaviour, Index};
+pub use lean::lean_path;
 pub use packed::{Packed, Start};
-pub use probe::probe;
+pub use probe::{lean_probe, probe};
 pub use ran::Ran;
-pub use runtime::{QUICK, cache_with_runtime, runtime_file};
+pub use runtime::{QUICK, cache_with_lean_runtime, cache_with_runtime, lean_runtime_file, runtime_file};
 pub use small::{small, snapshot};
 
 /// Where all tests keep what they make.

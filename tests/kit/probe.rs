@@ -42,41 +42,46 @@ exec(compile(code, "<the test>", "exec"))
 /// a module, and `native`, a shell script from a wheel that prints `/proc/self/status`.
 pub fn probe() -> &'static Packed {
     static PROBE: OnceLock<Packed> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        let scripts = WheelBuilder::new("native", "1.0").data(
-            "scripts",
-            "native",
-            "#!/bin/sh\ncat /proc/self/status\n",
-        );
-        let bench = Bench::standing("probe")
-            .wheel(&scripts)
-            .file("src/tell.py", TELL)
-            .file("src/do.py", DO)
-            .file("src/pkg/__init__.py", "")
-            .file(
-                "src/pkg/mod.py",
-                "import sys\ndef func():\n    print('called with', sys.argv[1:])\n    return 7\n",
-            )
-            .file("src/pkg/whoami.py", "import sys\nprint(__name__, sys.argv[1:])\n");
-        bench.pack_to(
-            "probe",
-            &[
-                "native",
-                "--app",
-                "src",
-                "--name",
-                "probe",
-                "-e",
-                "tell",
-                "--command",
-                "tell=tell.py",
-                "--command",
-                "do=do.py",
-                "--command",
-                "called=pkg.mod:func",
-                "--command",
-                "whoami=-m pkg.whoami",
-            ],
+    PROBE.get_or_init(|| pack(Bench::standing("probe")))
+}
+
+/// The same with the lean CPython, for tests that unpack it over and over.
+pub fn lean_probe() -> &'static Packed {
+    static PROBE: OnceLock<Packed> = OnceLock::new();
+    PROBE.get_or_init(|| pack(Bench::standing("lean-probe").lean()))
+}
+
+fn pack(bench: Bench) -> Packed {
+    let scripts =
+        WheelBuilder::new("native", "1.0").data("scripts", "native", "#!/bin/sh\ncat /proc/self/status\n");
+    let bench = bench
+        .wheel(&scripts)
+        .file("src/tell.py", TELL)
+        .file("src/do.py", DO)
+        .file("src/pkg/__init__.py", "")
+        .file(
+            "src/pkg/mod.py",
+            "import sys\ndef func():\n    print('called with', sys.argv[1:])\n    return 7\n",
         )
-    })
+        .file("src/pkg/whoami.py", "import sys\nprint(__name__, sys.argv[1:])\n");
+    bench.pack_to(
+        "probe",
+        &[
+            "native",
+            "--app",
+            "src",
+            "--name",
+            "probe",
+            "-e",
+            "tell",
+            "--command",
+            "tell=tell.py",
+            "--command",
+            "do=do.py",
+            "--command",
+            "called=pkg.mod:func",
+            "--command",
+            "whoami=-m pkg.whoami",
+        ],
+    )
 }

@@ -14,19 +14,36 @@ pub const QUICK: &str = "--level=1";
 /// A runtime as a file, for `--runtime`: that of a pack at the level [`QUICK`].
 pub fn runtime_file() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| build("quick.rt", &[QUICK]))
+    FILE.get_or_init(|| build(&Bench::new(), "quick.rt", &[QUICK]))
+}
+
+/// That of the lean CPython.
+pub fn lean_runtime_file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| build(&Bench::new().lean(), "lean.rt", &[QUICK]))
 }
 
 /// A packer's cache of the test's own that holds the runtime, as it is packed where nothing is said of it, and
 /// nothing else.
 pub fn cache_with_runtime() -> TempDir {
     static DIGEST: OnceLock<String> = OnceLock::new();
-    let digest = DIGEST.get_or_init(|| {
-        let file = build("usual.rt", &[]);
-        let bench = Bench::new();
-        let told = Ran::of(bench.coil(&["runtime", "inspect", "--json", file.to_str().unwrap()]), b"");
-        told.json()["layer"]["digest"].as_str().expect("a layer has a digest").to_owned()
-    });
+    cache_with(DIGEST.get_or_init(|| usual(&Bench::new(), "usual.rt")))
+}
+
+/// One with that of a lean bench.
+pub fn cache_with_lean_runtime() -> TempDir {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    cache_with(DIGEST.get_or_init(|| usual(&Bench::new().lean(), "usual-lean.rt")))
+}
+
+/// The digest of the runtime that this bench packs where nothing is said of it.
+fn usual(bench: &Bench, name: &str) -> String {
+    let file = build(bench, name, &[]);
+    let told = Ran::of(bench.coil(&["runtime", "inspect", "--json", file.to_str().unwrap()]), b"");
+    told.json()["layer"]["digest"].as_str().expect("a layer has a digest").to_owned()
+}
+
+fn cache_with(digest: &str) -> TempDir {
     let cache = scratch();
     let (from, to) = (packer_cache().join("pack"), cache.path().join("pack"));
     let link = |name: &str| {
@@ -45,9 +62,8 @@ pub fn cache_with_runtime() -> TempDir {
     cache
 }
 
-fn build(name: &str, words: &[&str]) -> PathBuf {
+fn build(bench: &Bench, name: &str, words: &[&str]) -> PathBuf {
     let file = standing(name).join(name);
-    let bench = Bench::new();
     let mut command = bench.coil(&["runtime", "build", "-o"]);
     command.arg(&file).args(words);
     Ran::of(command, b"").succeeded();

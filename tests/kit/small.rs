@@ -1,7 +1,9 @@
 //! A bundle with everything a first start has to do and next to no bytes: its interpreter is a shell script that
 //! prints a line of its app. Real launcher, real layers, real environment.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use coil::bundle::{Launcher, align};
 use coil::layer::{self, Blob};
@@ -18,8 +20,16 @@ use super::{Packed, standing};
 /// Where the interpreter and the program have room for paths.
 const SLOTS: [Slot; 2] = [Slot { offset: 256, size: 4096 }, Slot { offset: 5000, size: 12288 }];
 
-/// A bundle of the app `small` in this version; versions share the runtime and the wheel. It prints `started` and its version.
+/// A bundle of the app `small` in this version; versions share the runtime and the wheel. It prints `started` and its version;
+/// with the argument `wait` it then reads a line, and prints `there` if its environment still is.
 pub fn small(version: &str) -> Packed {
+    static MADE: Mutex<BTreeMap<String, Packed>> = Mutex::new(BTreeMap::new());
+    // Another test of this program may be using it.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(version.to_owned()).or_insert_with(|| pack(version)).clone()
+}
+
+fn pack(version: &str) -> Packed {
     let place = standing(&format!("small-{version}"));
     let layers =
         [(LayerKind::Runtime, runtime()), (LayerKind::Wheel, wheel()), (LayerKind::App, app(version))];
@@ -44,7 +54,10 @@ fn runtime() -> Tree {
     add(
         &mut tree,
         "python/bin/python3.12",
-        program("IFS= read -r line < \"$1\"\necho \"started $line\"\n"),
+        program(
+            "IFS= read -r line < \"$1\"\necho \"started $line\"\n\
+             [ \"$2\" = wait ] || exit 0\nread -r go\n[ -e \"$1\" ] && echo there\n",
+        ),
         true,
     );
     add(&mut tree, "python/libc/ld.so", vec![1; 64], true);

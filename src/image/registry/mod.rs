@@ -3,7 +3,7 @@
 //! Nothing that a registry says of bytes is believed: what is fetched is compared with its digest, and what was pushed
 //! with the digest that comes back.
 
-mod challenge;
+pub mod challenge;
 mod credentials;
 mod pushed;
 mod upload;
