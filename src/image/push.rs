@@ -45,7 +45,8 @@ pub fn push(
         bring(registry, pushed, &descriptor, &open, &mut moved)?;
     }
     let descriptors = images.iter().map(|image| image.descriptor.clone()).collect();
-    if let (_, Some(index)) = layout::index(descriptors, reference) {
+    let said = layout::said_of_all(images.iter().map(|image| &image.annotations));
+    if let (_, Some(index)) = layout::index(descriptors, said, reference) {
         for image in images {
             registry.put_manifest(&image.descriptor.digest.to_string(), oci::MANIFEST, &image.manifest)?;
         }

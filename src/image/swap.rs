@@ -127,6 +127,7 @@ fn check(reference: &Reference, old: &Runtime, new: &Runtime, lost: &BTreeSet<St
         default: None,
         c_library: CLibraryRule::Auto,
         environment: Environment::default(),
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: Some(Recipe { keep: old.kept.words(), ..Default::default() }),
