@@ -30,7 +30,7 @@ pub fn run(options: &cli::Image) -> Result<()> {
         return check_archive(archive, options.since.as_deref(), &report);
     }
     let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
-    let target = options.push.as_deref().map(Reference::parse).transpose()?;
+    let target = options.push.as_deref().map(Reference::to_push).transpose()?;
     if target.is_none() {
         output.map_or_else(check_standard_output, check_output)?;
     }
