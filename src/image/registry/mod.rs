@@ -305,7 +305,7 @@ fn unreachable(error: ureq::Error, what: &str, host: &str) -> Failure {
             format!("the registry was silent for too long: try again, or set {variable} to more seconds")
         }
         _ if told.contains("CaUsedAsEndEntity") => {
-            "it shows an authority's certificate as its own: give it one that is signed by the authority"
+            "it shows an authority's certificate as its own: sign one for it, or let `openssl req -x509` say -addext basicConstraints=CA:FALSE"
                 .into()
         }
         _ if told.contains("certificate") => format!(
