@@ -5,6 +5,7 @@ mod kit;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -190,6 +191,22 @@ fn slowness_is_no_failure_and_silence_is_one() {
     }
     let ran = push("127.0.0.1:1/app:1", &home, &[("COIL_REGISTRY_TIMEOUT", "soon")], &[]);
     fails(&ran, "COIL_REGISTRY_TIMEOUT is \"soon\"", "number");
+}
+
+#[test]
+fn a_terminal_shows_how_far_each_blob_is_and_nothing_else_does() {
+    let registry = Registry::new(Manners::Slow);
+    let home = scratch();
+    let name = registry.name("app:1");
+    let line = format!("'{}' image app --push {name}", env!("CARGO_BIN_EXE_coil"));
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).current_dir(bench().root()).env("TERM", "xterm");
+    command.env("HOME", home.path()).env("COIL_CACHE", home.path().join("cache"));
+    let shown = Ran::of(command, b"").succeeded().stdout;
+    assert!(shown.contains("pushing runtime: cpython") && shown.contains(" MB/"), "{shown}");
+    assert!(shown.contains("pushed 127.0.0.1:"), "{shown}");
+    let said = push(&name, &scratch(), &[], &[]).succeeded().stderr;
+    assert!(said.starts_with("pushed ") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

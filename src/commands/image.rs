@@ -92,6 +92,7 @@ fn parts(options: &cli::Image, store: &Store, report: &Report) -> Result<Vec<Par
 
 /// Brings the images to a registry.
 fn push_to(target: &Reference, images: &[Encoded], insecure: bool, report: &Report) -> Result<()> {
+    report.doing(&format!("pushing {}", target.familiar()));
     let registry = Registry::open(target, insecure)?;
     let pushed = Pushed::open(&super::cache_directory()?, target.host());
     let (digest, moved) = push(images, target, &registry, &pushed, report)?;
