@@ -49,7 +49,7 @@ fn runtime() -> &'static str {
 fn coil(bench: &Bench, words: &[&str]) -> Ran {
     let mut command = bench.coil(words);
     // What resolves is limited to the bench's own wheels.
-    if words.iter().any(|word| *word == "said") {
+    if words.contains(&"said") {
         bench.limit(&mut command);
     }
     Ran::of(command, b"")
