@@ -36,6 +36,12 @@ impl Failure {
         self
     }
 
+    /// Puts the place where it happened in front of the sentence.
+    pub fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// What the user can type or do next.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -210,6 +210,7 @@ mod tests {
             default: None,
             c_library: CLibraryRule::Auto,
             environment: Environment::default(),
+            image: Default::default(),
             lock: None,
             source: None,
             recipe: None,

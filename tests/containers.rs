@@ -262,6 +262,63 @@ fn podman_and_skopeo_and_umoci_take_it() {
         &[&storage[..], &["image", "inspect", "--format", "{{.Id}}", "coil/flask:test"]].concat(),
     );
     assert_eq!(format!("sha256:{}", id.succeeded().stdout.trim()), Oci::read(&zstd).id());
+    // A container of it, which is not started: what it would see is the image and nothing else.
+    let podman = |words: &[&str]| tool("podman", &[&storage[..], words].concat()).succeeded().stdout;
+    let words = ["create", "--network=none", "--ulimit=nofile=1024:1024", "--name=flask", "coil/flask:test"];
+    podman(&words);
+    let mounted = podman(&["mount", "flask"]);
+    let difference = tool("diff", &["-r", "--no-dereference", mounted.trim(), own.path().to_str().unwrap()]);
+    assert_eq!(difference.code(), Some(0), "{difference}");
+    podman(&["rm", "-f", "flask"]);
+}
+
+/// `crun run` of what umoci has unpacked, in a mount namespace where no control groups are seen: it is not about these, and crun
+/// refuses to start where two versions of them are mounted.
+fn run_with_crun(bundle: &Path, change: impl FnOnce(&mut serde_json::Value)) -> Ran {
+    let file = bundle.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["process"]["terminal"] = false.into();
+    config["root"]["readonly"] = true.into();
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["type"] != "cgroup");
+    mounts.push(serde_json::json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }));
+    config["linux"].as_object_mut().unwrap().remove("resources");
+    change(&mut config);
+    fs::write(&file, config.to_string()).unwrap();
+    let state = scratch();
+    let run = "{ umount -R -l /sys/fs/cgroup && mount -t tmpfs none /sys/fs/cgroup; } 2>/dev/null
+        exec crun --root \"$1\" --cgroup-manager=disabled run --bundle \"$2\" coil-test-$$";
+    let words = ["--mount", "sh", "-c", run, "sh", state.path().to_str().unwrap(), bundle.to_str().unwrap()];
+    tool("unshare", &words)
+}
+
+#[test]
+fn another_runtime_starts_what_umoci_unpacks() {
+    let Some(_turn) = turn() else { return };
+    let place = standing("crun");
+    for (name, args, expected) in [
+        ("hello", &["one"][..], "Hello, world!"),
+        ("flask-cli", &["check"], ""),
+        ("django-site", &["manage", "check"], "no issues"),
+        ("science", &[], ""),
+    ] {
+        let file = image(name, &format!("{name}-crun.tar"), &["--compression", "gzip", "-t", "coil:test"]);
+        let at = |kind: &str| place.join(format!("{name}-{kind}")).display().to_string();
+        let (source, target) =
+            (format!("oci-archive:{}:test", file.display()), format!("oci:{}:test", at("oci")));
+        tool("skopeo", &["--insecure-policy", "copy", "-q", &source, &target]).succeeded();
+        tool("umoci", &["unpack", "--image", &format!("{}:test", at("oci")), &at("bundle")]).succeeded();
+        let ran = run_with_crun(Path::new(&at("bundle")), |config| {
+            assert_eq!(config["process"]["user"], serde_json::json!({ "uid": 65532, "gid": 65532 }));
+            let words = config["process"]["args"].as_array_mut().unwrap();
+            // Where a command is the whole of it, another one takes its place, as `docker run` does it.
+            if Oci::read(&file).config()["config"]["Entrypoint"].is_null() {
+                words.clear();
+            }
+            words.extend(args.iter().map(|word| (*word).into()));
+        });
+        assert!(ran.succeeded().stdout.contains(expected), "{name}");
+    }
 }
 
 /// Debian's registry on a free port; it ends with the value.
@@ -269,10 +326,15 @@ struct Served(Child, u16);
 
 impl Served {
     fn start() -> Served {
+        Served::start_with("")
+    }
+
+    /// With further lines for the section `http` of its settings.
+    fn start_with(http: &str) -> Served {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = standing("registry");
         let settings = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{http}",
             directory.join("data").display()
         );
         fs::write(directory.join("config.yml"), settings).unwrap();
@@ -327,4 +389,38 @@ fn a_real_registry_takes_an_image_and_gives_it_out_again() {
     let raw = tool("skopeo", &["inspect", "--raw", "--tls-verify=false", &source]).json();
     let (old, new) = (pulled["layers"].as_array().unwrap(), raw["layers"].as_array().unwrap());
     assert_eq!(old.iter().zip(new).filter(|(old, new)| old != new).count(), 1);
+}
+
+#[test]
+fn a_real_registry_with_a_certificate_of_its_own_is_believed_where_docker_would() {
+    let Some(_turn) = turn() else { return };
+    let place = standing("certificates");
+    let at = |name: &str| place.join(name).display().to_string();
+    let openssl = |words: &[&str]| drop(tool("openssl", words).succeeded());
+    let new = ["-newkey", "rsa:2048", "-nodes", "-days", "2"];
+    let named = ["-keyout", &at("key"), "-out", &at("ca.crt"), "-subj", "/CN=registry"];
+    // An address of this machine that is not known to be one.
+    let host = ["-addext", "subjectAltName=IP:0.0.0.0", "-addext", "basicConstraints=CA:FALSE"];
+    openssl(&[&["req", "-x509"], &new[..], &named, &host].concat());
+    let registry =
+        Served::start_with(&format!("  tls:\n    certificate: {}\n    key: {}\n", at("ca.crt"), at("key")));
+    let name = format!("0.0.0.0:{}/hello:1", registry.1);
+    let home = scratch();
+    let push = |words: &[&str]| {
+        let mut command = bench().coil(&[&["image", "hello", "--push", &name], words].concat());
+        command.env("HOME", home.path());
+        Ran::of(command, b"")
+    };
+    let ran = push(&[]);
+    assert!(ran.code() == Some(1) && ran.stderr.contains("certs.d"), "{ran}");
+    let directory = home.path().join(format!(".config/containers/certs.d/0.0.0.0:{}", registry.1));
+    fs::create_dir_all(&directory).unwrap();
+    fs::copy(at("ca.crt"), directory.join("ca.crt")).unwrap();
+    push(&[]).succeeded();
+    fs::remove_dir_all(&directory).unwrap();
+    let again = push(&["--insecure"]).succeeded().stderr;
+    assert!(again.contains(": 0 of "), "{again}");
+    let source = format!("docker://{name}");
+    let pulled = tool("skopeo", &["inspect", "--raw", "--tls-verify=false", &source]).json();
+    assert_eq!(pulled, Oci::read(&image("hello", "hello-pushed.tar", &[])).manifest());
 }

@@ -160,6 +160,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             links: [(path("app"), Source { layer: 1, path: path("app") })].into(),
             ..Environment::default()
         },
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: None,

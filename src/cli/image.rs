@@ -28,7 +28,7 @@ pub struct Image {
     /// Bring the image to a registry, under this name, instead of writing it: only what is missing there is sent.
     #[arg(long, value_name = "REF", conflicts_with_all = ["output", "tag", "format", "since", "check"])]
     pub push: Option<String>,
-    /// Talk to the registry without TLS. Hosts of this machine are always talked to so.
+    /// Talk to the registry without TLS, or with any certificate it has. Hosts of this machine are always talked to so.
     #[arg(long, requires = "push")]
     pub insecure: bool,
     /// Leave out the layers that this archive has, or the image of this bundle: whoever loaded that one has them.

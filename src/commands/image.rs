@@ -7,6 +7,7 @@ use std::path::Path;
 
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::image::ImageSettings;
 
 use super::inspect::size;
 use crate::cli;
@@ -18,6 +19,7 @@ use crate::image::{
 };
 use crate::layer::BlobPlace;
 use crate::pack::{Parts, pack};
+use crate::project::image;
 use crate::report::{Loudness, Report};
 use crate::store::Store;
 
@@ -28,7 +30,7 @@ pub fn run(options: &cli::Image) -> Result<()> {
         return check_archive(archive, options.since.as_deref(), &report);
     }
     let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
-    let target = options.push.as_deref().map(Reference::parse).transpose()?;
+    let target = options.push.as_deref().map(Reference::to_push).transpose()?;
     if target.is_none() {
         output.map_or_else(check_standard_output, check_output)?;
     }
@@ -41,8 +43,8 @@ pub fn run(options: &cli::Image) -> Result<()> {
     let parts = parts(options, &store, &report)?;
     report.doing("making the image");
     let created = created()?;
-    let image = |parts: &Parts| Image::of(&parts.manifest, &parts.blobs, &settings, created.as_deref());
-    let encoded = |parts| Encoded::new(&image(parts)?, compression);
+    let made = |parts: &Parts| Image::of(&parts.manifest, &parts.blobs, &settings, created.as_deref());
+    let encoded = |parts| Encoded::new(&made(parts)?, compression);
     let images = parts.iter().map(encoded).collect::<Result<Vec<_>>>()?;
     if let Some(target) = target {
         return push_to(&target, &images, options.insecure, &report);
@@ -90,6 +92,7 @@ fn parts(options: &cli::Image, store: &Store, report: &Report) -> Result<Vec<Par
 
 /// Brings the images to a registry.
 fn push_to(target: &Reference, images: &[Encoded], insecure: bool, report: &Report) -> Result<()> {
+    report.doing(&format!("pushing {}", target.familiar()));
     let registry = Registry::open(target, insecure)?;
     let pushed = Pushed::open(&super::cache_directory()?, target.host());
     let (digest, moved) = push(images, target, &registry, &pushed, report)?;
@@ -165,30 +168,35 @@ fn in_common(image: &Encoded, old: &[Vec<Digest>]) -> Vec<Digest> {
 /// What the user's options say of the image.
 fn settings(options: &cli::ImageStart) -> Result<Settings> {
     let words = |option: &str, text: &Option<String>| {
-        let split = |text: &String| {
-            let wrong = || Failure::new(format!("--{option} {text:?} cannot be split into words"));
-            shlex::split(text).ok_or_else(|| wrong().hint("close all quotation marks"))
-        };
-        text.as_ref().map(split).transpose()
+        let place = format!("--{option}");
+        text.as_deref().map(image::words).transpose().map_err(|failure| failure.within(&place))
     };
     let pairs = |option: &str, texts: &[String]| {
-        let pair = |text: &String| match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(Failure::new(format!("--{option} {text:?} has no name and value"))
-                .hint(format!("write --{option} NAME=VALUE"))),
+        let pair = |text: &String| {
+            let none = || {
+                Failure::new(format!("--{option} {text:?} has no name and value"))
+                    .hint(format!("write --{option} NAME=VALUE"))
+            };
+            let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(none)?;
+            image::name(name).map_err(|failure| failure.within(&format!("--{option}")))?;
+            Ok((name.to_owned(), value.to_owned()))
         };
         texts.iter().map(pair).collect::<Result<_>>()
     };
-    Ok(Settings {
-        entry_point: words("entrypoint", &options.entrypoint)?,
-        command: words("cmd", &options.cmd)?,
-        variables: pairs("env", &options.env)?,
+    let entrypoint = words("entrypoint", &options.entrypoint)?;
+    if entrypoint.as_ref().is_some_and(|words| words.first().is_none_or(String::is_empty)) {
+        return Err(Failure::new("--entrypoint names no program").hint("name one, such as /venv/bin/python"));
+    }
+    Ok(Settings(ImageSettings {
+        entrypoint,
+        cmd: words("cmd", &options.cmd)?,
+        env: pairs("env", &options.env)?,
         labels: pairs("label", &options.label)?,
-        ports: options.port.clone(),
-        user: options.user.clone(),
-        directory: options.workdir.clone(),
-        stop_signal: options.stop_signal.clone(),
-    })
+        ports: options.port.iter().map(|text| image::port(text)).collect::<Result<_>>()?,
+        user: options.user.as_deref().map(image::user).transpose()?,
+        workdir: options.workdir.as_deref().map(image::directory).transpose()?,
+        stop_signal: options.stop_signal.as_deref().map(image::signal).transpose()?,
+    }))
 }
 
 /// The bundles that are named instead of a project.

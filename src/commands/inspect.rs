@@ -1,8 +1,10 @@
 //! `coil inspect`: what is inside a bundle.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::format::image::ImageSettings;
 use coil_bootstrap::format::manifest::{Layer, LayerKind, Manifest, Revision};
 
 use crate::cli::Inspect;
@@ -93,11 +95,37 @@ fn describe(manifest: &Manifest) -> String {
         let args = command.args.iter().map(|arg| format!(" {arg}")).chain(variables).collect::<String>();
         text += &format!("  {mark} {name:<20} {}{args}\n", command.script);
     }
+    text += &image(&manifest.image);
     text += "\nlayers                                      packed    unpacked\n";
     manifest.layers.iter().for_each(|layer| text += &line(layer));
     let packed: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
     text += &format!("  {:<38}{:>10}  {:>10}\n", "together", size(packed), size(manifest.unpacked_size()));
     text
+}
+
+/// What the project says of its image, in the words of `[tool.coil.image]`.
+fn image(settings: &ImageSettings) -> String {
+    let words = |words: &Vec<String>| shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+    let single = [
+        ("entrypoint", settings.entrypoint.as_ref().map(words)),
+        ("cmd", settings.cmd.as_ref().map(words)),
+        ("user", settings.user.clone()),
+        ("workdir", settings.workdir.clone()),
+        ("stop-signal", settings.stop_signal.clone()),
+    ];
+    let mut lines: Vec<(&str, String)> =
+        single.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
+    lines.extend(settings.ports.iter().map(|port| ("port", port.clone())));
+    let pairs = |key, pairs: &BTreeMap<String, String>| -> Vec<(&str, String)> {
+        pairs.iter().map(|(name, value)| (key, format!("{name}={value}"))).collect()
+    };
+    lines.extend(pairs("env", &settings.env));
+    lines.extend(pairs("label", &settings.labels));
+    if lines.is_empty() {
+        return String::new();
+    }
+    let line = |(key, text): &(&str, String)| format!("    {key:<20} {}\n", text.replace('\n', "\\n"));
+    format!("\nimage\n{}", lines.iter().map(line).collect::<String>())
 }
 
 fn line(layer: &Layer) -> String {

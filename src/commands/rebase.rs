@@ -70,7 +70,7 @@ fn in_registry(options: &Rebase, report: &Report) -> Result<()> {
     let registry = Registry::open(&reference, options.insecure)?;
     let pushed = Pushed::open(&super::cache_directory()?, reference.host());
     report.doing(&format!("rebasing {}", reference.familiar()));
-    let swapped = swap(&registry, &reference, tagged.tag(), (&runtime, &place), &pushed)?;
+    let swapped = swap(&registry, &reference, tagged.tag(), (&runtime, &place), &pushed, report)?;
     report.done(&format!(
         "rebased {}: CPython {} instead of {}; {} sent, digest {}",
         tagged.familiar(),

@@ -127,7 +127,8 @@ impl Check<'_> {
         let layers = manifest.layers.iter().map(|layer| layer.digest).collect();
         let mut descriptor = descriptor.clone();
         descriptor.annotations.clear();
-        Ok(Parts { descriptor, config: manifest.config.digest, layers })
+        let annotations = manifest.annotations.clone();
+        Ok(Parts { descriptor, config: manifest.config.digest, layers, annotations })
     }
 
     /// What manifest, configuration and index say of one image, beside its layers.
@@ -229,7 +230,8 @@ impl Check<'_> {
             return self.tell("index.json has no name for the image");
         };
         let descriptors = images.iter().map(|image| image.descriptor.clone()).collect();
-        let expected = oci::encode(&layout::index(descriptors, &reference).0);
+        let said = layout::said_of_all(images.iter().map(|image| &image.annotations));
+        let expected = oci::encode(&layout::index(descriptors, said, &reference).0);
         if self.archive.read(layout::INDEX).ok() != Some(expected) {
             self.tell("index.json says something else than what it leads to");
         }

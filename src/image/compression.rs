@@ -1,6 +1,7 @@
 //! An image with its layers compressed one way or another: the manifest differs, the configuration and so the image's
 //! id do not.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -36,6 +37,8 @@ pub struct Encoded {
     pub config: Vec<u8>,
     /// The layers, bottom first.
     pub layers: Vec<EncodedLayer>,
+    /// What the manifest says of it.
+    pub annotations: BTreeMap<String, String>,
     /// The app's name and version.
     pub name: (String, Option<String>),
 }
@@ -76,12 +79,12 @@ impl Encoded {
             media_type: oci::MANIFEST.into(),
             config: oci::Descriptor::of(oci::CONFIG, &config),
             layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
-            annotations,
+            annotations: annotations.clone(),
         });
         let mut own = oci::Descriptor::of(oci::MANIFEST, &manifest);
         own.platform = Some(image.platform.clone());
         let name = (image.name.clone(), image.version.clone());
-        Encoded { manifest, descriptor: own, config, layers, name }
+        Encoded { manifest, descriptor: own, config, layers, annotations, name }
     }
 }
 

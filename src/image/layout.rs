@@ -7,7 +7,7 @@
 //! ```
 //! It is written front to back, to a pipe as well as to a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use clap::ValueEnum;
@@ -63,7 +63,8 @@ pub fn write(
     match format {
         Format::Oci => {
             let descriptors = images.iter().map(|image| image.descriptor.clone()).collect();
-            let (index, nested) = index(descriptors, reference);
+            let said = said_of_all(parts.iter().map(|parts| &parts.annotations));
+            let (index, nested) = index(descriptors, said, reference);
             archive.file(VERSION, VERSION_TEXT)?;
             archive.file(INDEX, &oci::encode(&index))?;
             archive.file(DOCKER, docker.to_string().as_bytes())?;
@@ -104,22 +105,39 @@ pub struct Parts {
     pub config: Digest,
     /// Its layers, bottom first.
     pub layers: Vec<Digest>,
+    /// What its manifest says of it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Parts {
     fn of(image: &Encoded) -> Parts {
         let layers = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-        Parts { descriptor: image.descriptor.clone(), config: Digest::of(&image.config), layers }
+        let annotations = image.annotations.clone();
+        Parts { descriptor: image.descriptor.clone(), config: Digest::of(&image.config), layers, annotations }
     }
 }
 
-/// `index.json`. Images for several platforms are behind an index of their own, which is given as well.
-pub fn index(mut manifests: Vec<oci::Descriptor>, reference: &Reference) -> (oci::Index, Option<Vec<u8>>) {
+/// What an index says of its images: what all of them say, but for what coil alone reads, which is theirs.
+pub fn said_of_all<'a>(
+    mut annotations: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut common = annotations.next().cloned().unwrap_or_default();
+    common.retain(|key, _| !key.starts_with("coil."));
+    annotations.for_each(|other| common.retain(|key, value| other.get(key) == Some(value)));
+    common
+}
+
+/// `index.json`, which says `said`. Images for several platforms are behind an index of their own, which is given as well.
+pub fn index(
+    mut manifests: Vec<oci::Descriptor>,
+    said: BTreeMap<String, String>,
+    reference: &Reference,
+) -> (oci::Index, Option<Vec<u8>>) {
     let of = |manifests| oci::Index {
         schema_version: 2,
         media_type: oci::INDEX.into(),
         manifests,
-        annotations: Default::default(),
+        annotations: said.clone(),
     };
     let names = [
         (REF_NAME, reference.tag().to_owned()),

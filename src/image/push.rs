@@ -6,12 +6,15 @@ use std::sync::Arc;
 use coil_bootstrap::format::digest::Digest;
 
 use super::compression::Encoded;
-use super::layout;
-use super::oci;
+use super::oci::{self, Descriptor};
 use super::reference::Reference;
 use super::registry::{Arrival, Pushed, Registry, Upload};
+use super::{CONTENT, PART, layout};
 use crate::error::Result;
 use crate::report::Report;
+
+/// How many characters of a layer's content are shown.
+const ROOM: usize = 30;
 
 /// What a push came to.
 #[derive(Debug, Default, Clone, Copy)]
@@ -36,16 +39,18 @@ pub fn push(
     for image in images {
         for layer in &image.layers {
             let descriptor = &layer.descriptor;
-            let _task = report.task(&format!("pushing {} of {} bytes", descriptor.digest, descriptor.size));
-            bring(registry, pushed, descriptor, &|| layer.open(), &mut moved)?;
+            let task = report.measured(&format!("pushing {}", shown(descriptor)), descriptor.size);
+            let open: &Open = &|| layer.open();
+            bring(registry, pushed, (descriptor, open, &|sent| task.bytes(sent)), &mut moved)?;
         }
         let config: Arc<[u8]> = image.config.clone().into();
         let descriptor = oci::Descriptor::of(oci::CONFIG, &config);
         let open = || -> io::Result<Box<dyn Read + Send>> { Ok(Box::new(Cursor::new(Arc::clone(&config)))) };
-        bring(registry, pushed, &descriptor, &open, &mut moved)?;
+        bring(registry, pushed, (&descriptor, &open, &|_| {}), &mut moved)?;
     }
     let descriptors = images.iter().map(|image| image.descriptor.clone()).collect();
-    if let (_, Some(index)) = layout::index(descriptors, reference) {
+    let said = layout::said_of_all(images.iter().map(|image| &image.annotations));
+    if let (_, Some(index)) = layout::index(descriptors, said, reference) {
         for image in images {
             registry.put_manifest(&image.descriptor.digest.to_string(), oci::MANIFEST, &image.manifest)?;
         }
@@ -57,16 +62,22 @@ pub fn push(
     Ok((image.descriptor.digest, moved))
 }
 
+/// Begins to read a blob.
+pub type Open<'a> = dyn Fn() -> io::Result<Box<dyn Read + Send>> + 'a;
+
+/// A blob, how it is read, and who is told how many bytes of it were sent.
+pub type Blob<'a> = (&'a oci::Descriptor, &'a Open<'a>, &'a dyn Fn(u64));
+
 /// Brings one blob there, and counts how.
 pub fn bring(
     registry: &Registry,
     pushed: &Pushed,
-    descriptor: &oci::Descriptor,
-    open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    (descriptor, open, sent): Blob,
     moved: &mut Moved,
 ) -> Result<()> {
     let from = pushed.repository(&descriptor.digest);
-    let upload = Upload { digest: descriptor.digest, size: descriptor.size, from: from.as_deref(), open };
+    let Descriptor { digest, size, .. } = *descriptor;
+    let upload = Upload { digest, size, from: from.as_deref(), open, sent };
     match registry.upload(&upload)? {
         Arrival::There => moved.there += 1,
         Arrival::Mounted => moved.mounted += 1,
@@ -74,4 +85,14 @@ pub fn bring(
     }
     pushed.remember(&descriptor.digest, registry.repository());
     Ok(())
+}
+
+/// What a layer is called while it is pushed: as much of what is in it as has room in a line.
+fn shown(descriptor: &Descriptor) -> String {
+    let part = descriptor.annotations.get(PART).map_or("a layer", String::as_str);
+    let content = descriptor.annotations.get(CONTENT).map_or("", String::as_str);
+    match content.char_indices().nth(ROOM) {
+        Some((cut, _)) => format!("{part}: {}...", &content[..cut]),
+        None => format!("{part}: {content}"),
+    }
 }

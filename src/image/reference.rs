@@ -65,6 +65,19 @@ impl Reference {
         Ok(Reference { host: host.to_owned(), repository, tag: tag.to_owned(), digest })
     }
 
+    /// Reads the name that an image is pushed to.
+    pub fn to_push(text: &str) -> Result<Reference> {
+        let reference = Reference::parse(text)?;
+        let Some(name) = reference.repository.strip_prefix("library/").filter(|_| reference.host == HUB)
+        else {
+            return Ok(reference);
+        };
+        let message = format!("{text:?} means {}, where nobody pushes", reference.full());
+        let tag = &reference.tag;
+        Err(Failure::new(message)
+            .hint(format!("say whose it is: {HUB}/USER/{name}:{tag}, or registry.example/team/{name}:{tag}")))
+    }
+
     /// The name of an app's image, where the user says none.
     pub fn of_app(name: &str, version: Option<&str>) -> Reference {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };

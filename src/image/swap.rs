@@ -16,6 +16,7 @@ use crate::error::{Context, Failure, Result};
 use crate::layer::BlobPlace;
 use crate::needs::libraries_of_runtime;
 use crate::rebase::with_runtime;
+use crate::report::Report;
 use crate::runtime_file::Runtime;
 
 /// What became of an image.
@@ -37,6 +38,7 @@ pub fn swap(
     tag: &str,
     (runtime, place): (&Runtime, &BlobPlace),
     pushed: &Pushed,
+    report: &Report,
 ) -> Result<Swapped> {
     let foreign = || {
         let name = reference.familiar();
@@ -91,11 +93,14 @@ pub fn swap(
     let json = oci::encode(&manifest);
 
     let mut moved = Moved::default();
-    bring(registry, pushed, &encoded.descriptor, &|| encoded.open(), &mut moved)?;
+    let task = report.measured("pushing the runtime", encoded.descriptor.size);
+    let told = |sent| task.bytes(sent);
+    bring(registry, pushed, (&encoded.descriptor, &|| encoded.open(), &told), &mut moved)?;
+    drop(task);
     let open = || -> std::io::Result<Box<dyn std::io::Read + Send>> {
         Ok(Box::new(std::io::Cursor::new(config.clone())))
     };
-    bring(registry, pushed, &manifest.config, &open, &mut moved)?;
+    bring(registry, pushed, (&manifest.config, &open, &|_| {}), &mut moved)?;
     registry.put_manifest(tag, oci::MANIFEST, &json)?;
     moved.sent = (moved.sent.0 + 1, moved.sent.1 + json.len() as u64);
     Ok(Swapped { before: old.python.version, digest: Digest::of(&json), moved })
@@ -127,6 +132,7 @@ fn check(reference: &Reference, old: &Runtime, new: &Runtime, lost: &BTreeSet<St
         default: None,
         c_library: CLibraryRule::Auto,
         environment: Environment::default(),
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: Some(Recipe { keep: old.kept.words(), ..Default::default() }),

@@ -183,6 +183,7 @@ pub fn pack_with(
             cli::Libc::Host => CLibraryRule::Host,
         },
         environment,
+        image: project.image,
         lock,
         source: project.source,
         recipe: Some(recipe::of(options, runtime.facts.kept)?),

@@ -113,6 +113,7 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         default: None,
         c_library: CLibraryRule::Bundled,
         environment: Environment::default(),
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: None,

@@ -7,7 +7,7 @@ use super::entry::EntryPoint;
 use super::pyproject::{ProjectTable, PyProject};
 use super::requirement::Requirement;
 use super::settings::{self, Settings};
-use super::{Build, check_command_name, procfile};
+use super::{Build, about, check_command_name, procfile};
 use crate::error::{Context, Failure, Result};
 use crate::lock::normal_name;
 
@@ -30,6 +30,8 @@ pub struct DirectoryProject {
     pub commands: BTreeMap<String, EntryPoint>,
     /// The versions of Python it runs on.
     pub requires_python: Option<String>,
+    /// What it says of itself, as labels of an image.
+    pub about: BTreeMap<String, String>,
     /// Its `[tool.coil]`.
     pub settings: Settings,
 }
@@ -64,6 +66,7 @@ impl DirectoryProject {
             requirement_files: Vec::new(),
             commands: BTreeMap::new(),
             requires_python: table.requires_python.clone(),
+            about: about::labels(&table),
             settings,
         };
         if built {

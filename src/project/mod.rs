@@ -3,6 +3,7 @@
 //! Several words of the command line (directories, scripts, wheels, requirements, files of
 //! requirements) become one [`Project`]. Nothing is fetched, built or run here.
 
+mod about;
 pub mod argument;
 pub mod choice;
 pub mod declared;
@@ -11,6 +12,7 @@ pub mod directory;
 pub mod entry;
 pub mod git;
 mod glob;
+pub mod image;
 pub mod lock_file;
 mod naming;
 pub mod nearest;
@@ -31,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use coil_bootstrap::format::image::ImageSettings;
 use coil_bootstrap::format::manifest::Revision;
 use coil_bootstrap::format::path::TreePath;
 use tempfile::TempDir;
@@ -119,6 +122,8 @@ pub struct Project {
     pub requires_python: Vec<(String, String)>,
     /// Variables that are set for the app where the user has not set them.
     pub variables: BTreeMap<String, String>,
+    /// What is said of images that are made of it.
+    pub image: ImageSettings,
     /// Libraries that the host is to provide.
     pub host_libraries: Vec<String>,
     /// Libraries to bring from the machine that packs.
@@ -178,6 +183,7 @@ impl Project {
             keep: Vec::new(),
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
+            image: ImageSettings::default(),
             host_libraries: Vec::new(),
             bring_libraries: Vec::new(),
             notes: Vec::new(),

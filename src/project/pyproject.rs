@@ -54,6 +54,12 @@ pub struct ProjectTable {
     /// Its console scripts.
     #[serde(default)]
     pub scripts: BTreeMap<String, String>,
+    /// What it is, in one line.
+    pub description: Option<toml::Value>,
+    /// Its licence: an SPDX expression, or an older table.
+    pub license: Option<toml::Value>,
+    /// Where it is in the web, by labels.
+    pub urls: Option<toml::Value>,
     /// The fields that only the backend knows.
     #[serde(default)]
     pub dynamic: Vec<String>,

@@ -5,10 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use coil_bootstrap::format::image::ImageSettings;
+
 use super::argument::Argument;
 use super::declared::Declared;
 use super::directory::DirectoryProject;
 use super::entry::EntryPoint;
+use super::image::over;
 use super::lock_file::{self, LockFile, LockKind};
 use super::naming::{name_for, name_of};
 use super::script::ScriptMetadata;
@@ -105,6 +108,12 @@ impl Reader {
             self.sources.check_untracked(path, &left)?;
             self.sources.warn_of_pointers(path, &place)?;
         }
+        let mut settings = directory.settings;
+        // Others beside the one that the image is called after say nothing of it.
+        if self.name.is_none() {
+            let said = ImageSettings { labels: directory.about, ..Default::default() };
+            settings.image = over(settings.image, said);
+        }
         self.call(&directory.name, directory.version);
         let project = &mut self.project;
         project.requirements.extend(directory.requirements);
@@ -129,7 +138,7 @@ impl Reader {
         } else if let Some(specifier) = directory.requires_python {
             project.requires_python.push((directory.name, specifier));
         }
-        self.take_settings(directory.settings);
+        self.take_settings(settings);
         Ok(())
     }
 
@@ -240,6 +249,7 @@ impl Reader {
         project.python = project.python.take().or(settings.python);
         project.keep.extend(settings.keep);
         project.steps.extend(settings.build);
+        project.image = over(std::mem::take(&mut project.image), settings.image);
         project.host_libraries.extend(settings.host_libraries);
         project.bring_libraries.extend(settings.bring_libraries);
         for (name, value) in settings.environment {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use coil_bootstrap::format::image::ImageSettings;
 use toml::{Table, Value};
 
 use super::entry::EntryPoint;
+use super::image;
 use super::nearest::nearest;
 use super::words;
 use crate::error::{Context, Failure, Result};
@@ -27,6 +29,7 @@ const KEYS: &[&str] = &[
     "extras",
     "groups",
     "host-libraries",
+    "image",
     "include",
     "keep",
     "name",
@@ -60,6 +63,8 @@ pub struct Settings {
     pub build: Vec<String>,
     /// Variables that are set for the app where the user has not set them.
     pub environment: BTreeMap<String, String>,
+    /// What is said of images that are made of it.
+    pub image: ImageSettings,
     /// Libraries that the host is to provide.
     pub host_libraries: Vec<String>,
     /// Libraries to bring from the machine that packs.
@@ -100,6 +105,7 @@ impl Settings {
                 }
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),
+                "image" => settings.image = image::read(value, file)?,
                 "include" => settings.include = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "keep" => settings.keep = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "extras" => settings.extras = texts(value).ok_or_else(|| wrong("a list of strings"))?,
@@ -138,7 +144,7 @@ impl Settings {
 }
 
 /// Where in the file a key is.
-fn place(file: &str) -> &'static str {
+pub fn place(file: &str) -> &'static str {
     if file.ends_with(FILE) { "" } else { " in [tool.coil]" }
 }
 
@@ -190,15 +196,18 @@ fn unknown(key: &str, file: &str) -> Failure {
     }
 }
 
-fn text(value: &Value) -> Option<String> {
+/// A text.
+pub fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.contains('\0')).map(str::to_owned)
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+/// A list of texts.
+pub fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(text).collect()
 }
 
-fn pairs(value: &Value) -> Option<BTreeMap<String, String>> {
+/// A table of texts.
+pub fn pairs(value: &Value) -> Option<BTreeMap<String, String>> {
     value.as_table()?.iter().map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
 

@@ -127,6 +127,10 @@ impl Starter {
             "\n# Variables that are set for the app where the user has not set them.\n[{prefix}environment]\n"
         );
         text += "# LOG_LEVEL = \"info\"\n";
+        text += &format!(
+            "\n# What `coil image` says of containers: ports, user, env, labels, workdir, entrypoint, cmd, stop-signal.\n\
+             # [{prefix}image]\n# ports = [8000]\n"
+        );
         text
     }
 }

@@ -11,8 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::progress::Screen;
 pub use self::progress::Task;
+use self::progress::{Count, Screen};
 pub use self::style::{Color, failure};
 use self::style::{Tone, line};
 
@@ -55,12 +55,17 @@ impl Report {
 
     /// Something that takes a while: a line of its own on a terminal until the value is dropped.
     pub fn task(&self, what: &str) -> Task {
-        self.screen.task(what, None)
+        self.screen.task(what, Count::None)
+    }
+
+    /// The same with so many bytes to send or fetch, each told by [`Task::bytes`].
+    pub fn measured(&self, what: &str, bytes: u64) -> Task {
+        self.screen.task(what, Count::Bytes(bytes))
     }
 
     /// The same with a count: `total` steps, each told by [`Task::advance`].
     pub fn counted(&self, what: &str, total: usize) -> Task {
-        self.screen.task(what, Some(total))
+        self.screen.task(what, Count::Steps(total))
     }
 
     /// A step that is done.

@@ -49,11 +49,15 @@ impl Screen {
         }
     }
 
-    /// A line of its own for something that takes a while, with a count where `total` says of how many.
-    pub fn task(&self, what: &str, total: Option<usize>) -> Task {
+    /// A line of its own for something that takes a while.
+    pub fn task(&self, what: &str, count: Count) -> Task {
         let Some(passing) = &self.passing else { return Task(None) };
-        let bar = passing.add(ProgressBar::new(total.unwrap_or(0) as u64));
-        bar.set_style(style(total.is_some()));
+        let bar = passing.add(ProgressBar::new(match count {
+            Count::None => 0,
+            Count::Steps(total) => total as u64,
+            Count::Bytes(total) => total,
+        }));
+        bar.set_style(style(count));
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(TICK);
         Task(Some(bar))
@@ -79,6 +83,17 @@ impl fmt::Debug for Screen {
     }
 }
 
+/// What is counted while something is going on, and how much of it there is.
+#[derive(Debug, Clone, Copy)]
+pub enum Count {
+    /// Nothing.
+    None,
+    /// Steps.
+    Steps(usize),
+    /// Bytes.
+    Bytes(u64),
+}
+
 /// Something that is going on; its line goes away with the value.
 #[derive(Debug)]
 pub struct Task(Option<ProgressBar>);
@@ -98,10 +113,17 @@ impl Task {
         }
     }
 
+    /// Says how many bytes are done.
+    pub fn bytes(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+
     /// Shows how far it has come, where that is known only on the way.
     pub fn at(&self, position: usize, total: usize) {
         if let Some(bar) = &self.0 {
-            bar.set_style(style(true));
+            bar.set_style(style(Count::Steps(total)));
             bar.set_length(total as u64);
             bar.set_position(position as u64);
         }
@@ -116,9 +138,13 @@ impl Drop for Task {
     }
 }
 
-fn style(counted: bool) -> ProgressStyle {
+fn style(count: Count) -> ProgressStyle {
     let (on, bold, off) = if is_coloured() { ("\x1b[36m", "\x1b[1m", "\x1b[0m") } else { Default::default() };
-    let count = if counted { " [{bar:24}] {pos}/{len}" } else { "{waited}" };
+    let count = match count {
+        Count::None => "{waited}",
+        Count::Steps(_) => " [{bar:24}] {pos}/{len}",
+        Count::Bytes(_) => " [{bar:24}] {decimal_bytes}/{decimal_total_bytes}",
+    };
     let template = format!("{on}{{spinner}}{off} {bold}{{msg}}{off}{count} {{prefix}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     let waited = |state: &ProgressState, text: &mut dyn fmt::Write| {

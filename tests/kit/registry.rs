@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::oci::sha256;
 
@@ -23,6 +26,22 @@ pub enum Manners {
     NeverTakesAll,
     /// It says that it has stored something else.
     Lies,
+    /// It gives out another manifest than was put there.
+    LiesOfManifests,
+    /// It wants a token, which it gives for the refresh token `refresh`.
+    WantsRefresh,
+    /// It takes whatever it gets slowly, a piece at a time.
+    Slow,
+    /// It takes a blob, and never says so.
+    Stalls,
+    /// It answers nothing at all.
+    Silent,
+    /// It wants to be asked again in a second, once for every blob.
+    Busy,
+    /// It wants to be asked again in an hour.
+    BusyForLong,
+    /// It takes no large blobs.
+    TakesNothingLarge,
 }
 
 #[derive(Default)]
@@ -57,10 +76,37 @@ impl Registry {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let kept = Arc::clone(&shared);
-                thread::spawn(move || while serve(&stream, manners, port, &kept).is_some() {});
+                thread::spawn(move || {
+                    let mut stream = stream;
+                    while serve(&mut stream, manners, port, &kept).is_some() {}
+                });
             }
         });
         Registry { port, kept }
+    }
+
+    /// Starts one that speaks TLS: at an address that is this machine, and is not believed to be.
+    pub fn with_tls(manners: Manners, tls: Arc<ServerConfig>) -> Registry {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let shared = Arc::clone(&kept);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (kept, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                thread::spawn(move || {
+                    let Ok(connection) = ServerConnection::new(tls) else { return };
+                    let mut stream = StreamOwned::new(connection, stream);
+                    while serve(&mut stream, manners, port, &kept).is_some() {}
+                });
+            }
+        });
+        Registry { port, kept }
+    }
+
+    /// The address as one that is not known to be this machine: Linux connects to it where it listens itself.
+    pub fn far(&self, image: &str) -> String {
+        format!("0.0.0.0:{}/{image}", self.port)
     }
 
     /// The name of an image there.
@@ -86,7 +132,7 @@ impl Registry {
     }
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+fn read(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split_whitespace();
@@ -102,22 +148,43 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     Some(Request { method, path: path.to_owned(), query: query.to_owned(), headers })
 }
 
-fn answer(mut stream: &TcpStream, status: &str, headers: &[(&str, String)], body: &[u8]) -> Option<()> {
+fn answer(stream: &mut impl Write, status: &str, headers: &[(&str, String)], body: &[u8]) -> Option<()> {
     let mut text = format!("HTTP/1.1 {status}\r\n");
     if !headers.iter().any(|(name, _)| *name == "Content-Length") {
         text += &format!("Content-Length: {}\r\n", body.len());
     }
     headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
     stream.write_all((text + "\r\n").as_bytes()).ok()?;
-    stream.write_all(body).ok()
+    stream.write_all(body).ok()?;
+    stream.flush().ok()
 }
 
 /// Answers one request; `None` where the connection is to end.
-fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
+fn serve<S: Read + Write>(stream: &mut S, manners: Manners, port: u16, kept: &Mutex<Kept>) -> Option<()> {
+    let mut reader = BufReader::new(&mut *stream);
     let request = read(&mut reader)?;
     let length: usize = request.headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     kept.lock().unwrap().asked.push(format!("{} {}?{}", request.method, request.path, request.query));
+    if manners == Manners::Silent {
+        thread::sleep(Duration::from_secs(600));
+    }
+    if request.path == "/v2/" {
+        return answer(stream, "200 OK", &[], b"{}");
+    }
+    if request.path == "/token" && request.method == "POST" {
+        let mut form = vec![0; length];
+        reader.read_exact(&mut form).ok()?;
+        let form = String::from_utf8(form).ok()?;
+        let has = |field: &str| form.split('&').any(|there| there == field);
+        let known = has("grant_type=refresh_token") && has("refresh_token=refresh") && has("service=test");
+        return match known {
+            true => answer(stream, "200 OK", &[], br#"{"access_token":"open"}"#),
+            false => {
+                let why = br#"{"error":"invalid_grant","error_description":"the token has expired"}"#;
+                answer(stream, "400 Bad Request", &[], why)
+            }
+        };
+    }
     if request.path == "/token" {
         let known = request.headers.get("authorization").is_some_and(|text| text == "Basic bWU6c2VjcmV0");
         let body: &[u8] = if known { br#"{"token":"open"}"# } else { b"{}" };
@@ -130,7 +197,16 @@ fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) ->
         && length > 1000
         && (manners == Manners::NeverTakesAll
             || manners == Manners::BreaksOff && !kept.lock().unwrap().broken.contains(upload.as_ref()?));
-    (&mut reader).take(if breaks { length / 2 } else { length } as u64).read_to_end(&mut body).ok()?;
+    let wanted = if breaks { length / 2 } else { length };
+    while body.len() < wanted {
+        let piece = (wanted - body.len()).min(1 << 20) as u64;
+        if (&mut reader).take(piece).read_to_end(&mut body).ok()? == 0 {
+            return None;
+        }
+        if manners == Manners::Slow {
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
     if breaks {
         let mut kept = kept.lock().unwrap();
         kept.uploads.entry(upload.clone()?).or_default().extend(&body);
@@ -138,18 +214,35 @@ fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) ->
         return None;
     }
     let authorized = request.headers.get("authorization").is_some_and(|text| text == "Bearer open");
-    if manners == Manners::Wants && !authorized {
+    if matches!(manners, Manners::Wants | Manners::WantsRefresh) && !authorized {
         let scope = format!("repository:{repository}:pull,push");
         let challenge =
             format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"test\",scope=\"{scope}\"");
-        return answer(stream, "401 Unauthorized", &[("WWW-Authenticate", challenge)], b"{}");
+        let body = if request.method == "HEAD" { &b""[..] } else { b"{}" };
+        return answer(stream, "401 Unauthorized", &[("WWW-Authenticate", challenge)], body);
     }
     if manners == Manners::Refuses && !["GET", "HEAD"].contains(&request.method.as_str()) {
         let body =
             br#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
         return answer(stream, "403 Forbidden", &[], body);
     }
+    if manners == Manners::Stalls && request.method == "PATCH" {
+        thread::sleep(Duration::from_secs(600));
+    }
+    if manners == Manners::TakesNothingLarge && request.method == "PATCH" {
+        return answer(stream, "413 Request Entity Too Large", &[], b"<html>");
+    }
+    let busy = "429 Too Many Requests";
+    let tired = br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"you have reached your limit"}]}"#;
+    if manners == Manners::BusyForLong {
+        let tired = if request.method == "HEAD" { &b""[..] } else { tired };
+        return answer(stream, busy, &[("Retry-After", "3600".into())], tired);
+    }
     let mut kept = kept.lock().unwrap();
+    let asked = kept.asked.iter().filter(|asked| **asked == format!("PATCH {}?", request.path)).count();
+    if manners == Manners::Busy && request.method == "PATCH" && asked <= 1 {
+        return answer(stream, busy, &[("Retry-After", "1".into())], tired);
+    }
     match (request.method.as_str(), rest.split('/').collect::<Vec<_>>().as_slice()) {
         ("HEAD" | "GET", ["blobs", "uploads", id]) => {
             let end = kept.uploads.get(*id).map_or(0, Vec::len).saturating_sub(1);
@@ -184,6 +277,12 @@ fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) ->
             )
         }
         ("PATCH", ["blobs", "uploads", id]) => {
+            let there = kept.uploads.get(*id).map_or(0, Vec::len).to_string();
+            let range = request.headers.get("content-range").and_then(|range| range.split('-').next());
+            if range.is_some_and(|start| start != there) {
+                let range = ("Range", format!("0-{there}"));
+                return answer(stream, "416 Requested Range Not Satisfiable", &[range], b"");
+            }
             kept.uploads.entry(id.to_string()).or_default().extend(body);
             answer(stream, "202 Accepted", &[("Location", request.path.clone())], b"")
         }
@@ -205,7 +304,13 @@ fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) ->
             answer(stream, "201 Created", &[("Docker-Content-Digest", digest)], b"")
         }
         ("GET", ["manifests", version]) => match kept.manifests.get(&(repository, version.to_string())) {
-            Some((kind, bytes)) => answer(stream, "200 OK", &[("Content-Type", kind.clone())], bytes),
+            Some((kind, bytes)) => {
+                let mut headers = vec![("Content-Type", kind.clone())];
+                headers.push(("Docker-Content-Digest", sha256(bytes)));
+                let other = [&b" "[..], bytes].concat();
+                let bytes = if manners == Manners::LiesOfManifests { &other } else { bytes };
+                answer(stream, "200 OK", &headers, bytes)
+            }
             None => answer(stream, "404 Not Found", &[], br#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
         },
         _ => answer(stream, "405 Method Not Allowed", &[], b""),

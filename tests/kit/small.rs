@@ -161,6 +161,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             scripts: [(path_of("bin/greet"), from(1, "venv/bin/greet"))].into(),
             ..Environment::default()
         },
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: None,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Damage;
 use super::checksum::Checksum;
 use super::digest::Digest;
+use super::image::ImageSettings;
 use super::path::TreePath;
 use super::recipe::Recipe;
 
@@ -58,6 +59,9 @@ pub struct Manifest {
     pub c_library: CLibraryRule,
     /// How the environment is made from the layers.
     pub environment: Environment,
+    /// What is said of images that are made of it.
+    #[serde(default, skip_serializing_if = "ImageSettings::is_empty")]
+    pub image: ImageSettings,
     /// The exact set of distributions, as `pylock.toml` (PEP 751).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,

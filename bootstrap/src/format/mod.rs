@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod digest;
 pub mod frames;
 mod hash_text;
+pub mod image;
 pub mod manifest;
 pub mod path;
 pub mod recipe;

@@ -5,33 +5,29 @@
 
 pub mod challenge;
 mod credentials;
+mod patience;
 mod pushed;
+mod token;
+mod trust;
 mod upload;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::thread;
-use std::time::Duration;
 
 use coil_bootstrap::format::digest::Digest;
 use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 use self::challenge::Challenge;
 use self::credentials::Credentials;
+use self::patience::{Patience, TRIES, is_by_chance};
 use super::oci;
 use super::reference::Reference;
 use crate::error::{Failure, Result};
 
 pub use self::pushed::Pushed;
 pub use self::upload::{Arrival, Upload};
-
-/// How often something is tried that failed by chance.
-const TRIES: u32 = 5;
-
-/// How long a registry may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The longest manifest or configuration that is read, in bytes; registries take no manifest over 4 MiB.
 const MAX_JSON: u64 = 16 << 20;
@@ -43,6 +39,9 @@ pub struct Registry {
     host: String,
     repository: String,
     credentials: Credentials,
+    patience: Patience,
+    /// Whether it has ever answered.
+    answered: Cell<bool>,
     /// What opened the door last time.
     authorization: RefCell<Option<String>>,
 }
@@ -55,30 +54,35 @@ struct Ask<'a> {
 }
 
 impl Registry {
-    /// The repository of `reference`. Hosts of this machine are asked without TLS, as Docker does it, and so are others
-    /// where `insecure` is given.
+    /// The repository of `reference`. Hosts of this machine are believed whoever they are, and need no TLS, as Docker does it,
+    /// and so are others where `insecure` is given.
     pub fn open(reference: &Reference, insecure: bool) -> Result<Registry> {
         let host = match reference.host() {
             "docker.io" => "registry-1.docker.io",
             host => host,
         };
-        let scheme = if insecure || is_this_machine(host) { "http" } else { "https" };
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+        let is_here = is_this_machine(host);
+        let patience = Patience::find()?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .tls_config(tls)
+            .tls_config(trust::tls(reference.host(), insecure || is_here)?)
             .user_agent(concat!("coil/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
-            .timeout_per_write(Some(PATIENCE))
-            .build();
+            .timeout_connect(Some(patience.while_it_connects()))
+            .timeout_recv_response(Some(patience.while_it_talks()))
+            .timeout_per_read(Some(patience.while_it_talks()))
+            .timeout_per_write(Some(patience.while_it_talks()));
+        // No proxy leads to this machine.
+        let config = if is_here { config.proxy(None) } else { config };
+        let agent = config.build().new_agent();
+        let scheme = if insecure || is_here { spoken(&agent, host)? } else { "https" };
         Ok(Registry {
-            agent: config.new_agent(),
+            agent,
             base: format!("{scheme}://{host}"),
             host: reference.host().to_owned(),
             repository: reference.repository().to_owned(),
             credentials: Credentials::find(reference.host(), reference.repository())?,
+            patience,
+            answered: Cell::new(false),
             authorization: RefCell::new(None),
         })
     }
@@ -183,24 +187,15 @@ impl Registry {
         let mut tried = 0;
         loop {
             tried += 1;
-            let outcome = self.once_let_in(ask, what, body, length)?;
-            let wait = Duration::from_millis(250 << tried);
-            match outcome {
-                Ok(response) if is_passing(response.status()) && tried < TRIES => {
-                    let asked = header(response.headers(), "retry-after").and_then(|text| text.parse().ok());
-                    thread::sleep(asked.map_or(wait, |seconds: u64| Duration::from_secs(seconds.min(30))));
+            match self.once_let_in(ask, what, body, length)? {
+                Ok(response) => match patience::before_next(response.status(), response.headers(), tried) {
+                    Some(wait) => thread::sleep(wait),
+                    None => return Ok(response),
+                },
+                Err(error) if is_by_chance(&error, self.answered.get()) && tried < TRIES => {
+                    thread::sleep(patience::pause(tried));
                 }
-                Ok(response) => return Ok(response),
-                Err(error) if is_by_chance(&error) && tried < TRIES => thread::sleep(wait),
-                Err(error) => {
-                    let hint = match error {
-                        ureq::Error::Timeout(_) => "try again; the registry was silent for too long",
-                        _ => {
-                            "look at the name of the registry and at the network; --insecure is for one without TLS"
-                        }
-                    };
-                    return Err(Failure::new(what()).because(error).hint(hint));
-                }
+                Err(error) => return Err(unreachable(error, &what(), &self.host)),
             }
         }
     }
@@ -213,7 +208,9 @@ impl Registry {
         body: &mut dyn FnMut() -> Result<Box<dyn Read + 'b>>,
         length: u64,
     ) -> Result<Result<Response<Body>, ureq::Error>> {
-        let response = match self.once(ask, &mut *body()?, length) {
+        let outcome = self.once(ask, &mut *body()?, length);
+        self.answered.set(self.answered.get() || outcome.is_ok());
+        let response = match outcome {
             Ok(response) if response.status() == StatusCode::UNAUTHORIZED => response,
             outcome => return Ok(outcome),
         };
@@ -238,46 +235,10 @@ impl Registry {
         }
         request = request.header("content-length", length.to_string());
         let mut body = body.take(length);
-        self.agent.run(request.body(SendBody::from_reader(&mut body))?)
-    }
-
-    /// The value of a header `Authorization` that answers the challenge; `None` where there is nothing to answer with.
-    fn authorize(&self, challenge: &Challenge, what: &dyn Fn() -> String) -> Result<Option<String>> {
-        let Challenge::Bearer { realm, service, scope } = challenge else {
-            return Ok(self.credentials.basic());
-        };
-        let failed = |error: ureq::Error| {
-            Failure::new(format!("{}: there is no token from {realm}", what()))
-                .because(error)
-                .hint("try again")
-        };
-        let asked = [("service", service), ("scope", scope)];
-        let asked = asked.into_iter().filter_map(|(key, value)| value.as_deref().map(|value| (key, value)));
-        let mut response = match &self.credentials {
-            Credentials::IdentityToken(token) => {
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("client_id", "coil"),
-                    ("refresh_token", token.as_str()),
-                ];
-                self.agent.post(realm).send_form(form.into_iter().chain(asked)).map_err(failed)?
-            }
-            credentials => {
-                let mut request = self.agent.get(realm).query_pairs(asked);
-                if let Some(basic) = credentials.basic() {
-                    request = request.header("authorization", basic);
-                }
-                request.call().map_err(failed)?
-            }
-        };
-        if !response.status().is_success() {
-            return Err(Failure::new(format!("{}: {realm} answered {}", what(), response.status()))
-                .hint(format!("log in: `docker login {}`", self.host)));
-        }
-        let text = response.body_mut().with_config().limit(MAX_JSON).read_to_string().map_err(failed)?;
-        let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let token = answer["token"].as_str().or_else(|| answer["access_token"].as_str());
-        Ok(token.map(|token| format!("Bearer {token}")))
+        let request = request.body(SendBody::from_reader(&mut body))?;
+        let patience = self.patience.before_it_answers(ask.method);
+        let request = self.agent.configure_request(request).timeout_recv_response(Some(patience)).build();
+        self.agent.run(request)
     }
 
     fn body(&self, mut response: Response<Body>, what: &str) -> Result<Vec<u8>> {
@@ -288,22 +249,13 @@ impl Registry {
     /// What a registry says where it does not do what it is asked to ("Error Codes").
     fn refused(&self, mut response: Response<Body>, what: &str) -> Failure {
         let status = response.status();
-        let text = response.body_mut().with_config().limit(1 << 16).read_to_string().unwrap_or_default();
-        let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let error = &answer["errors"][0];
-        let said =
-            error["message"].as_str().or_else(|| error["code"].as_str()).map(|text| format!(", {text}"));
-        let failure =
-            Failure::new(format!("{what}: {} answered {status}{}", self.host, said.unwrap_or_default()));
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                failure.hint(format!("log in with a user who may write there: `docker login {}`", self.host))
-            }
-            StatusCode::NOT_FOUND => {
-                failure.hint("look at the name; some registries want a repository to be made first")
-            }
-            _ => failure.hint("try again later, or ask who runs the registry"),
-        }
+        let retry_after = patience::retry_after(response.headers());
+        let said = token::said(&mut response);
+        Failure::new(format!("{what}: {} answered {status}{said}", self.host)).hint(token::way_out(
+            status,
+            &self.host,
+            retry_after,
+        ))
     }
 
     fn lies(&self, what: &str, wanted: &str, got: &str) -> Failure {
@@ -325,13 +277,44 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn is_passing(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || matches!(status.as_u16(), 500 | 502 | 503 | 504)
+/// How a registry wants to be talked to that may do as it likes: with TLS or without.
+///
+/// Where the port is said it is one or the other, and who wants TLS answers at once to who comes without.
+fn spoken(agent: &Agent, host: &str) -> Result<&'static str> {
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let order = if has_port { ["http", "https"] } else { ["https", "http"] };
+    for scheme in order {
+        match agent.get(format!("{scheme}://{host}/v2/")).call() {
+            Ok(response) if response.status() != StatusCode::BAD_REQUEST => return Ok(scheme),
+            Err(error @ ureq::Error::Timeout(_)) => {
+                return Err(unreachable(error, &format!("cannot ask {host}"), host));
+            }
+            _ => {}
+        }
+    }
+    // Neither: what is asked next says why.
+    Ok("http")
 }
 
-/// Whether the same request may go well the next time.
-fn is_by_chance(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(_) | ureq::Error::Protocol(_) | ureq::Error::ConnectionFailed)
+/// Why there is no answer.
+fn unreachable(error: ureq::Error, what: &str, host: &str) -> Failure {
+    let told = error.to_string();
+    let hint = match &error {
+        ureq::Error::Timeout(_) => {
+            let variable = patience::VARIABLE;
+            format!("the registry was silent for too long: try again, or set {variable} to more seconds")
+        }
+        _ if told.contains("CaUsedAsEndEntity") => {
+            "it shows an authority's certificate as its own: sign one for it, or let `openssl req -x509` say -addext basicConstraints=CA:FALSE"
+                .into()
+        }
+        _ if told.contains("certificate") => format!(
+            "if you trust who runs it, put the certificate of its authority into {}, or name it with SSL_CERT_FILE",
+            trust::place(host).display()
+        ),
+        _ => "look at the name of the registry and at the network; --insecure is for one without TLS".into(),
+    };
+    Failure::new(what.to_owned()).because(error).hint(hint)
 }
 
 #[cfg(test)]

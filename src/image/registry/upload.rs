@@ -4,14 +4,19 @@
 //! it sent, in one piece; where the connection breaks, the registry is asked how much it got, and gets the rest.
 
 use std::io::{self, Read};
+use std::thread;
 
 use ureq::Body;
 use ureq::http::{Response, StatusCode};
 
 use coil_bootstrap::format::digest::Digest;
 
-use super::{Ask, Registry, TRIES, header};
+use super::patience::{self, TRIES};
+use super::{Ask, Registry, header};
 use crate::error::{Context, Failure, Result};
+
+/// How many bytes have to arrive before a connection breaks, so that that does not count as a failure.
+const MUCH: u64 = 16 << 20;
 
 /// How a blob came to be in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,32 @@ pub struct Upload<'a> {
     pub from: Option<&'a str>,
     /// Begins to read it.
     pub open: &'a dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    /// Is told how many bytes of it are on their way.
+    pub sent: &'a dyn Fn(u64),
+}
+
+/// What became of one try to send a blob.
+enum Try {
+    /// All of it is there; where the upload goes on.
+    All(String),
+    /// It may go well the next time.
+    Broken(Failure),
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    inner: R,
+    at: u64,
+    tell: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.at += count as u64;
+        (self.tell)(self.at);
+        Ok(count)
+    }
 }
 
 impl Registry {
@@ -58,14 +89,22 @@ impl Registry {
         let mut there = 0;
         while there < upload.size {
             tries += 1;
-            let sent = self.send_rest(upload, &place, there, &what);
-            match sent {
-                Ok(next) => {
+            match self.send_rest(upload, &place, there, tries, &what)? {
+                Try::All(next) => {
                     place = next;
                     break;
                 }
-                Err(failure) if tries >= TRIES => return Err(failure),
-                Err(failure) => (there, place) = self.progress(&place, &what).ok_or(failure)?,
+                Try::Broken(failure) if tries >= TRIES => return Err(failure),
+                Try::Broken(failure) => {
+                    let before = there;
+                    (there, place) = self.progress(&place, &what).ok_or(failure)?;
+                    match there.saturating_sub(before) {
+                        0 => thread::sleep(patience::pause(tries)),
+                        // A line that breaks now and then brings even the largest blob there.
+                        MUCH.. => tries = 0,
+                        _ => {}
+                    }
+                }
             }
         }
         let separator = if place.contains('?') { '&' } else { '?' };
@@ -83,17 +122,19 @@ impl Registry {
         }
     }
 
-    /// Sends what comes after the first `there` bytes; where the upload goes on afterwards.
+    /// Sends what comes after the first `there` bytes. Where that breaks off, waits before the next of all the `tries`.
     fn send_rest(
         &self,
         upload: &Upload,
         place: &str,
         there: u64,
+        tries: u32,
         what: &dyn Fn() -> String,
-    ) -> Result<String> {
+    ) -> Result<Try> {
         let rest = upload.size - there;
         let mut headers = vec![("content-type", "application/octet-stream".to_owned())];
-        if there > 0 {
+        // What was thought to be lost may arrive yet: then the registry refuses to have it twice.
+        if tries > 1 {
             headers.push(("content-range", format!("{there}-{}", upload.size - 1)));
         }
         let ask = Ask { method: "PATCH", url: place, headers: &headers };
@@ -101,20 +142,29 @@ impl Registry {
             let mut reader = (upload.open)().context(what)?;
             let passed = io::copy(&mut (&mut reader).take(there), &mut io::sink()).context(what)?;
             match passed == there {
-                true => Ok(reader),
+                true => Ok(Box::new(Counted { inner: reader, at: there, tell: upload.sent })),
                 false => Err(Failure::new(format!("{}: the layer has become shorter", what()))),
             }
         };
         // Not tried again as it is: what arrived of it has to be known first.
-        let response = self.once_let_in(&ask, what, &mut { open }, rest)?;
-        let response = response.map_err(|error| {
-            Failure::new(format!("{}: the upload was broken off", what()))
-                .because(error)
-                .hint("try again: what arrived is kept")
-        })?;
-        match response.status() {
-            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-                self.location(&response, what)
+        let response = match self.once_let_in(&ask, what, &mut { open }, rest)? {
+            Ok(response) => response,
+            Err(error) => {
+                let failure = Failure::new(format!("{}: the upload was broken off", what()));
+                return Ok(Try::Broken(failure.because(error).hint("try again: what arrived whole is kept")));
+            }
+        };
+        let wait = patience::before_next(response.status(), response.headers(), tries);
+        match (response.status(), wait) {
+            (StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT, _) => {
+                self.location(&response, what).map(Try::All)
+            }
+            (_, Some(wait)) => {
+                thread::sleep(wait);
+                Ok(Try::Broken(self.refused(response, &what())))
+            }
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) if tries > 1 => {
+                Ok(Try::Broken(self.refused(response, &what())))
             }
             _ => Err(self.refused(response, &what())),
         }

@@ -87,6 +87,7 @@ fn manifest(packing: &Packing, installed: &Installed, brought: Option<StoredLaye
         default: None,
         // The same one on every machine.
         c_library: CLibraryRule::Bundled,
+        image: Default::default(),
         lock: None,
         source: None,
         recipe: None,

@@ -16,6 +16,7 @@ impl Manifest {
         self.check_layers(payload_size)?;
         self.check_python()?;
         self.check_plan()?;
+        self.image.check()?;
         self.recipe.as_ref().map_or(Ok(()), Recipe::check)?;
         if let Some(default) = &self.default
             && !self.commands.contains_key(default)

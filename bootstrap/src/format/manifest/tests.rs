@@ -51,6 +51,7 @@ pub(crate) fn manifest() -> Manifest {
             links: [(path("app"), source("app"))].into(),
             scripts: [(path("bin/hello"), source("venv/bin/hello"))].into(),
         },
+        image: ImageSettings::default(),
         lock: None,
         source: None,
         recipe: None,
