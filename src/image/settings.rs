@@ -77,6 +77,7 @@ impl Settings {
             stop_signal: self.stop_signal.as_deref().map(signal).transpose()?,
             user: user(self.user.as_deref())?,
             working_dir: directory(self.directory.as_deref())?,
+            rest: BTreeMap::new(),
         })
     }
 }
