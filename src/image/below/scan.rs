@@ -111,8 +111,9 @@ fn listed(entry: &::tar::Entry<impl Read>) -> io::Result<Listed> {
         _ if kind.is_file() || kind.is_contiguous() => Kind::File,
         _ => Kind::Other,
     };
-    let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other("an owner has a number of 64 bits"));
-    let owner = (id(header.uid()?)?, id(header.gid()?)?);
+    // Some write nothing where they mean root.
+    let id = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+    let owner = (id(header.uid()), id(header.gid()));
     Ok(Listed { path: plain(&text(&entry.path_bytes())), kind, mode: header.mode()? & 0o7777, owner })
 }
 
