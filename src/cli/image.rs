@@ -37,8 +37,8 @@ pub struct Image {
     #[arg(long, value_name = "REF|DIR|FILE", conflicts_with = "check")]
     pub base: Option<String>,
     /// Add a static busybox, so that `docker exec -it CONTAINER sh` works [default: the busybox of this machine].
-    #[arg(long, value_name = "BUSYBOX", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "check")]
-    pub debug: Option<PathBuf>,
+    #[arg(long, value_name = "BUSYBOX", num_args = 0..=1, require_equals = true, conflicts_with = "check")]
+    pub debug: Option<Option<PathBuf>>,
     /// Leave out the layers that this archive has, or the image of this bundle: whoever loaded that one has them.
     #[arg(long, value_name = "OLD")]
     pub since: Option<PathBuf>,

@@ -100,9 +100,7 @@ fn around(options: &cli::Image, parts: &Parts, report: &Report) -> Result<Around
     let platform = platform_of(&parts.manifest);
     let base = options.base.as_deref();
     let base = base.map(|base| Below::open(base, &platform, options.insecure, report)).transpose()?;
-    // No path after `--debug`: one is looked for.
-    let path = |path: &Path| (!path.as_os_str().is_empty()).then(|| path.to_owned());
-    let shell = options.debug.as_deref().map(|named| Shell::find(path(named).as_deref())).transpose()?;
+    let shell = options.debug.as_ref().map(|named| Shell::find(named.as_deref())).transpose()?;
     Ok(Around { base, shell })
 }
 

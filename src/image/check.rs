@@ -211,7 +211,11 @@ impl Check<'_> {
         }
         if descriptor.annotations.get(PART).is_some_and(|part| part == BASE_IMAGE) {
             // Others made it, by their own rules; what is above it has its directories as it has them.
-            self.directories.extend(contents.directories);
+            let attributes = |(mode, user, group)| (mode & 0o7777, user, group);
+            let theirs = contents.directories.into_iter();
+            let theirs =
+                theirs.map(|(path, its)| (path.trim_start_matches("./").to_owned(), attributes(its)));
+            self.directories.extend(theirs);
             return Ok(());
         }
         contents.mismatches.into_iter().for_each(|what| self.tell(format!("the layer {digest} {what}")));

@@ -19,7 +19,7 @@ const USUAL: [&str; 4] =
     ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static", "/usr/bin/busybox.static"];
 
 /// The longest file that is read, in bytes: a busybox has one or two million.
-const MAX_SIZE: u64 = 64 << 20;
+const MAX_SIZE: u64 = 1 << 30;
 
 /// What can be done where nothing here fits.
 const HINT: &str = "install one, such as with `apt install busybox-static`, or name it: --debug=PATH";

@@ -13,7 +13,7 @@ use crate::image::Bytes;
 use crate::image::layout;
 
 /// The longest JSON that is read, in bytes.
-const MAX_JSON: u64 = 16 << 20;
+pub const MAX_JSON: u64 = 16 << 20;
 
 /// How many links to other members are followed.
 const MAX_LINKS: usize = 8;

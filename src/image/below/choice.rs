@@ -1,14 +1,14 @@
 //! The one image among those that a base offers: the one with the tag, for the platform.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 
 use coil_bootstrap::format::digest::Digest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::archive::Files;
+use super::archive::{Files, MAX_JSON};
 use super::wrong;
 use crate::error::{Failure, Result};
 use crate::image::registry::Registry;
@@ -137,7 +137,7 @@ pub fn in_registry(
     let known = |digest: &Digest| if *digest == descriptor.digest { Ok(top.clone()) } else { fetch(digest) };
     let (digest, bytes) = manifest_of(&named, vec![descriptor.clone()], platform, &known)?;
     let manifest = manifest(&named, &bytes)?;
-    let config = registry.small_blob(&manifest.config)?;
+    let config = config(registry, &manifest.config, &named)?;
     fits(&named, &config, platform)?;
     let mut layers = Vec::new();
     for layer in manifest.layers {
@@ -148,6 +148,25 @@ pub fn in_registry(
     }
     let origin = Some((registry.host().to_owned(), registry.repository().to_owned()));
     Ok(Choice { name: Some(reference.full_version()), digest: Some(digest), origin, config, layers })
+}
+
+/// A configuration, fetched as layers are: what breaks off goes on.
+fn config(registry: &Registry, descriptor: &oci::Descriptor, named: &str) -> Result<Vec<u8>> {
+    if descriptor.size > MAX_JSON {
+        return Err(wrong(named, "its configuration is too long"));
+    }
+    let bytes = Bytes::Held(registry.fetch(descriptor)?.into(), 0, descriptor.size);
+    let mut config = Vec::new();
+    bytes
+        .open()
+        .and_then(|mut bytes| bytes.read_to_end(&mut config))
+        .map_err(|error| wrong(named, "its configuration cannot be read").because(error))?;
+    match Digest::of(&config) {
+        digest if digest == descriptor.digest => Ok(config),
+        digest => {
+            Err(wrong(named, &format!("its configuration {} has the digest {digest}", descriptor.digest)))
+        }
+    }
 }
 
 /// The manifest for the platform among these, with its digest.

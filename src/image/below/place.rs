@@ -20,10 +20,11 @@ impl Place {
         if Path::new(text).exists() {
             return Ok(Place::Files(Files::open(Path::new(text))?, None));
         }
-        if let Some((path, tag)) = text.rsplit_once(':')
-            && Path::new(path).exists()
-        {
-            return Ok(Place::Files(Files::open(Path::new(path))?, Some(tag.to_owned())));
+        for (at, _) in text.match_indices(':') {
+            let (path, tag) = (Path::new(&text[..at]), &text[at + 1..]);
+            if path.exists() {
+                return Ok(Place::Files(Files::open(path)?, Some(tag.to_owned())));
+            }
         }
         let like_a_path = text.starts_with(['/', '.']) || text.ends_with(".tar");
         if like_a_path {
