@@ -10,7 +10,8 @@ the least significant first.
               1, length of the text, text (UTF-8)       -- why there is none
 
 The bytes must be the same in every run: nothing of the environment, no time and no path of this machine
-may get into them. So this file imports as little as it can, and only from the standard library.
+may get into them. So this file imports as little as it can, and only from the standard library; it is short because
+an interpreter is started, and has to read it, for every changed line. Whoever runs it adds a call of `main`.
 
 What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
 child, forked off a process that reads a chunk's first number and does nothing else.
@@ -24,14 +25,14 @@ if sys.path and sys.path[0] == "":
 
 import marshal
 import posix
-from importlib.util import MAGIC_NUMBER, source_hash
+from _frozen_importlib_external import MAGIC_NUMBER
+from _imp import source_hash
 
 UNCHECKED_HASH = b"\1\0\0\0"
-CODE = type(compile("", "", "exec"))
+MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
 
-# From 3.11 on, marshal sorts the members of a frozenset. Before that they come in the order of their
-# hashes, and some hashes are addresses, which differ from run to run.
-UNSORTED = sys.version_info < (3, 11)
+# Before Python 3.11, `compile_sorted.py` follows this file and puts another one in its place.
+marshalled = marshal.dumps
 
 
 def number(value):
@@ -51,67 +52,7 @@ def read_block():
 
 def byte_code(name, source):
     code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-    if UNSORTED and is_unstable(code):
-        data = dump(code)
-        # A mistake here would be one in the app: read it back while there is time.
-        if marshal.loads(data) != code:
-            raise ValueError("its constants cannot be put in order")
-    else:
-        data = marshal.dumps(code)
-    return MAGIC_NUMBER + UNCHECKED_HASH + source_hash(source) + data
-
-
-def is_unstable(value):
-    """Whether a frozenset in `value` has a member whose hash is an address."""
-    if isinstance(value, CODE):
-        return any(map(is_unstable, value.co_consts))
-    if isinstance(value, tuple):
-        return any(map(is_unstable, value))
-    if isinstance(value, frozenset):
-        return any(map(has_address, value))
-    return False
-
-
-def has_address(value):
-    if isinstance(value, (tuple, frozenset)):
-        return any(map(has_address, value))
-    return value is None or value is Ellipsis
-
-
-def dump(value):
-    """What `marshal.dumps(value, 2)` gives, without references, the members of frozensets sorted."""
-    if isinstance(value, CODE):
-        return dump_code(value)
-    if isinstance(value, tuple):
-        return b"(" + number(len(value)) + b"".join(map(dump, value))
-    if isinstance(value, frozenset):
-        return b">" + number(len(value)) + b"".join(sorted(map(dump, value)))
-    return marshal.dumps(value, 2)
-
-
-def dump_code(code):
-    """The fields of a code object in the order of marshal.c, Python 3.8 to 3.10."""
-    numbers = (
-        code.co_argcount,
-        code.co_posonlyargcount,
-        code.co_kwonlyargcount,
-        code.co_nlocals,
-        code.co_stacksize,
-        code.co_flags,
-    )
-    before = (
-        code.co_code,
-        code.co_consts,
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-        code.co_filename,
-        code.co_name,
-    )
-    lines = code.co_linetable if sys.version_info >= (3, 10) else code.co_lnotab
-    parts = [b"c", *map(number, numbers), *map(dump, before), number(code.co_firstlineno), dump(lines)]
-    return b"".join(parts)
+    return MAGIC_NUMBER + UNCHECKED_HASH + source_hash(MAGIC, source) + marshalled(code)
 
 
 def reason(error):
@@ -159,7 +100,8 @@ def main():
     while True:
         count = read_count()
         if count is None:
-            return
+            # Nothing is left to be written, and tidying up would take longer than a small chunk.
+            posix._exit(0)
         child = posix.fork()
         if child == 0:
             compile_chunk(count)
@@ -167,6 +109,3 @@ def main():
         status = posix.waitpid(child, 0)[1]
         if status:
             end_like(status)
-
-
-main()

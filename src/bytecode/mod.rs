@@ -10,7 +10,8 @@
 mod process;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coil_bootstrap::format::path::TreePath;
 
@@ -34,19 +35,35 @@ pub struct Compiler {
     servers: Arc<Servers>,
     cache_tag: String,
     pool: Arc<Pool>,
+    foreseen: Mutex<Option<Foreseen>>,
+}
+
+/// A chunk that is compiled before anybody has asked for it.
+#[derive(Debug)]
+struct Foreseen {
+    requests: Arc<Vec<Request>>,
+    answers: Receiver<Result<Vec<Answer>>>,
 }
 
 impl Compiler {
     /// A compiler for the CPython `executable` of this version: `(3, 12)`. It has to be the interpreter
     /// that is packed, or one with the same byte code.
     pub fn new(executable: &Path, (major, minor): (u16, u16), pool: Arc<Pool>) -> Self {
-        let servers = Arc::new(Servers::new(executable));
-        Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
+        let servers = Arc::new(Servers::new(executable, (major, minor)));
+        Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool, foreseen: Mutex::default() }
     }
 
-    /// Starts an interpreter ahead of time: the first chunk need not wait for it.
-    pub fn start_one(&self) {
-        self.servers.start_one();
+    /// Compiles ahead of time what will be asked for soon: an interpreter is started, and where all files of `tree`
+    /// below `directories` are one chunk, their byte code waits for whoever wants it. It is a guess: for other files
+    /// it is not used, and what fails here is found out by whoever compiles.
+    pub fn foresee(&self, tree: &Tree, directories: &[&str]) {
+        let sources = sources(tree, directories).unwrap_or_default();
+        let chunks = chunks(&sources);
+        let [chunk] = chunks.as_slice() else { return self.servers.start_one() };
+        let Ok(requests) = requests(chunk).map(Arc::new) else { return };
+        let (sender, answers) = channel();
+        *self.foreseen() = Some(Foreseen { requests: Arc::clone(&requests), answers });
+        let _ = sender.send(self.servers.compile(&requests));
     }
 
     /// Adds byte code for every `.py` file of `tree` that is below one of `directories`.
@@ -87,7 +104,12 @@ impl Compiler {
         let mut answers = Vec::new();
         for chunk in chunks {
             let (servers, requests) = (Arc::clone(&self.servers), requests(chunk)?);
-            for done in line.push(move || servers.compile(&requests)).context(broken)? {
+            let foreseen = self.foreseen().take_if(|foreseen| *foreseen.requests == requests);
+            let compile = move || match foreseen.map(|foreseen| foreseen.answers.recv()) {
+                Some(Ok(Ok(answers))) => Ok(answers),
+                _ => servers.compile(&requests),
+            };
+            for done in line.push(compile).context(broken)? {
                 answers.extend(done?);
             }
             told(answers.len());
@@ -97,6 +119,10 @@ impl Compiler {
             told(answers.len());
         }
         Ok(answers)
+    }
+
+    fn foreseen(&self) -> MutexGuard<'_, Option<Foreseen>> {
+        self.foreseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the byte code of `source` where Python looks for it (PEP 3147).

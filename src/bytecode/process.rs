@@ -13,21 +13,25 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use coil_bootstrap::format::path::TreePath;
-use tempfile::TempDir;
 
 use crate::error::{Context, Failure, Result};
 
-/// The program that the interpreter runs.
+/// The program that the interpreter runs, up to its last line.
 const PROGRAM: &str = include_str!("../../runtime-templates/compile.py");
+
+/// What more of it the interpreters need that do not sort what they write.
+const SORTED: &str = include_str!("../../runtime-templates/compile_sorted.py");
 
 /// The interpreters that are there, started as they are needed: as many as chunks are compiled at a time.
 #[derive(Debug)]
 pub struct Servers {
     executable: PathBuf,
+    program: String,
     idle: Mutex<Vec<Server>>,
 }
 
 /// A file to be compiled.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// Its path, which becomes its name in tracebacks with `/` in front.
     pub path: TreePath,
@@ -36,6 +40,7 @@ pub struct Request {
 }
 
 /// What became of a file.
+#[derive(Debug)]
 pub enum Answer {
     /// A whole `.pyc` file.
     ByteCode(Vec<u8>),
@@ -44,14 +49,16 @@ pub enum Answer {
 }
 
 impl Servers {
-    /// None yet, of the interpreter `executable`.
-    pub fn new(executable: &Path) -> Self {
-        Servers { executable: executable.to_owned(), idle: Mutex::new(Vec::new()) }
+    /// None yet, of the interpreter `executable` of this version.
+    pub fn new(executable: &Path, version: (u16, u16)) -> Self {
+        let sorted = if version < (3, 11) { SORTED } else { "" };
+        let program = format!("{PROGRAM}\n{sorted}\nmain()\n");
+        Servers { executable: executable.to_owned(), program, idle: Mutex::new(Vec::new()) }
     }
 
     /// Starts an interpreter that will be wanted soon; where that fails, whoever wants it finds out.
     pub fn start_one(&self) {
-        if let Ok(server) = Server::start(&self.executable) {
+        if let Ok(server) = Server::start(self) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
         }
     }
@@ -62,7 +69,7 @@ impl Servers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut server = match idle {
             Some(server) => server,
-            None => Server::start(&self.executable).context(|| {
+            None => Server::start(self).context(|| {
                 format!("the interpreter {} cannot be started to compile", self.executable.display())
             })?,
         };
@@ -87,24 +94,22 @@ struct Server {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     complaints: File,
-    /// Empty: nothing is imported from there by mistake.
-    _directory: TempDir,
 }
 
 impl Server {
-    /// Nothing of the environment gets in: `-I` and `-E` would keep PYTHONHASHSEED out, so it is
-    /// emptied instead. Only the way to a shared libpython is left.
-    fn start(executable: &Path) -> io::Result<Server> {
+    /// Nothing of the environment gets in: `-I` and `-E` would keep PYTHONHASHSEED out, so it is emptied instead.
+    /// Only the way to a shared libpython is left. Nor does anything of the working directory, which the program
+    /// takes off its path first.
+    fn start(of: &Servers) -> io::Result<Server> {
         let complaints = tempfile::tempfile()?;
-        let directory = tempfile::tempdir()?;
-        let mut command = Command::new(executable);
+        let mut command = Command::new(&of.executable);
         command.env_clear().env("PYTHONHASHSEED", "0");
         if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", libraries);
         }
         let mut child = command
-            .args(["-s", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", PROGRAM])
-            .current_dir(directory.path())
+            .args(["-s", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", &of.program])
+            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(complaints.try_clone()?))
@@ -112,7 +117,7 @@ impl Server {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        Ok(Server { child, input, output: BufReader::new(output), complaints, _directory: directory })
+        Ok(Server { child, input, output: BufReader::new(output), complaints })
     }
 
     fn talk(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> io::Result<()> {

@@ -7,11 +7,15 @@ use super::*;
 
 /// Some CPython of this machine: its path and its version. A version manager's wrapper will not do.
 fn interpreter() -> (PathBuf, (u16, u16)) {
+    probe(Path::new("python3")).expect("the tests need a python3")
+}
+
+fn probe(executable: &Path) -> Option<(PathBuf, (u16, u16))> {
     let program = "import sys; print(sys.executable, *sys.version_info[:2], sep='\\n', end='')";
-    let output = Command::new("python3").args(["-c", program]).output().expect("the tests need a python3");
+    let output = Command::new(executable).args(["-c", program]).output().ok()?;
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    (PathBuf::from(lines[0]), (lines[1].parse().unwrap(), lines[2].parse().unwrap()))
+    Some((PathBuf::from(lines.first()?), (lines.get(1)?.parse().ok()?, lines.get(2)?.parse().ok()?)))
 }
 
 fn compiler() -> Compiler {
@@ -93,14 +97,11 @@ fn the_same_files_have_the_same_byte_code_however_many_work() {
 }
 
 /// The interpreters of this machine that tests may use: `python3`, and pyenv's.
-fn interpreters() -> Vec<PathBuf> {
+fn interpreters() -> Vec<(PathBuf, (u16, u16))> {
     let versions = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv/versions"));
     let entries = versions.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten();
-    let others = entries.map(|entry| entry.path().join("bin/python3")).filter(|path| {
-        let modern = "import sys; sys.exit(sys.version_info < (3, 9))";
-        Command::new(path).args(["-c", modern]).status().is_ok_and(|status| status.success())
-    });
-    [interpreter().0].into_iter().chain(others).collect()
+    let others = entries.filter_map(|entry| probe(&entry.path().join("bin/python3")));
+    [interpreter()].into_iter().chain(others.filter(|(_, version)| *version >= (3, 9))).collect()
 }
 
 /// Sources with a past: modules of the standard library, which share names with the compiling program.
@@ -129,12 +130,12 @@ fn bytes(answers: Vec<Answer>) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
-    for executable in interpreters() {
+    for (executable, version) in interpreters() {
         let library = library(&executable);
         let chunks: Vec<&[Request]> = library.chunks(14).take(6).collect();
-        let fresh: Vec<_> =
-            chunks.iter().map(|chunk| bytes(Servers::new(&executable).compile(chunk).unwrap())).collect();
-        let one = Servers::new(&executable);
+        let servers = || Servers::new(&executable, version);
+        let fresh: Vec<_> = chunks.iter().map(|chunk| bytes(servers().compile(chunk).unwrap())).collect();
+        let one = servers();
         for round in 0..2 {
             for (index, chunk) in chunks.iter().enumerate().rev() {
                 let again = bytes(one.compile(chunk).unwrap());
@@ -142,6 +143,23 @@ fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_compiled_ahead_has_the_same_bytes_and_other_files_are_compiled_anew() {
+    let files = [("app/a.py", "X = {'one', 'two', None}\n"), ("app/b.py", "import a\n"), ("venv/c.py", "")];
+    let compiled = |compiler: &Compiler, mut tree: Tree| {
+        assert_eq!(compiler.compile(&mut tree, &["app"]).unwrap(), Vec::<String>::new());
+        byte_code(&tree)
+    };
+    let alone = compiled(&compiler(), tree(&files));
+    let one = compiler();
+    one.foresee(&tree(&files), &["app"]);
+    assert_eq!(compiled(&one, tree(&files[..1])), compiled(&compiler(), tree(&files[..1])));
+    assert!(one.foreseen().is_some(), "what was foreseen is for other files");
+    assert_eq!(compiled(&one, tree(&files)), alone);
+    assert!(one.foreseen().is_none(), "it was used, once");
+    assert_eq!(compiled(&one, tree(&files)), alone);
 }
 
 #[test]

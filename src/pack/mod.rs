@@ -103,9 +103,9 @@ pub fn pack_with(
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
     let packing = Packing { kept, ..Packing::new(&interpreter, options.level, store, report) };
     if project.app.is_some() {
-        // A line of it has changed, or why pack again? The interpreter that compiles it can start by now.
-        let compiler = Arc::clone(&packing.compiler);
-        std::thread::spawn(move || compiler.start_one());
+        // A line of it has changed, or why pack again?
+        let (compiler, app) = (Arc::clone(&packing.compiler), project.app.clone().unwrap_or_default());
+        std::thread::spawn(move || compiler.foresee(&app, &["app"]));
     }
     let harvest = |report: &Report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok);
     let (runtime, installed, unowned, lock) = match &virtualenv {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -89,8 +90,11 @@ fn state(interpreter: &Interpreter, kept: Kept) -> std::io::Result<Vec<u8>> {
     let mut pending = vec![interpreter.stdlib.clone()];
     pending.extend(interpreter.dynload.clone());
     let mut add = |path: &Path, file: &fs::Metadata| {
-        let line = format!("{} {} {} {}\n", path.display(), file.size(), file.mtime(), file.mtime_nsec());
-        state.extend(line.into_bytes());
+        state.extend(path.as_os_str().as_bytes());
+        let (seconds, nanoseconds) = (file.mtime(), file.mtime_nsec());
+        for number in [0, file.size() as i64, seconds, nanoseconds] {
+            state.extend(number.to_le_bytes());
+        }
     };
     // The loader's cache changes whenever a package manager changes a library.
     let single = [interpreter.base_executable.clone(), PathBuf::from("/etc/ld.so.cache")];
@@ -101,10 +105,10 @@ fn state(interpreter: &Interpreter, kept: Kept) -> std::io::Result<Vec<u8>> {
     }
     while let Some(directory) = pending.pop() {
         let mut entries: Vec<_> = fs::read_dir(&directory)?.collect::<Result<_, _>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
+        entries.sort_by_cached_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
-            let file = fs::symlink_metadata(&path)?;
+            let file = entry.metadata()?;
             let skipped = [
                 ("site-packages", false),
                 ("dist-packages", false),
