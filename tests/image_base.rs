@@ -274,6 +274,7 @@ fn archives_are_read_as_docker_and_skopeo_write_them() {
     for name in ["oci-base.tar", "oci-base.tar.gz", "oci-base.tar:12"] {
         assert!(image("from-archive.tar", &["--base", name]).members == expected.members, "{name}");
     }
+    assert_eq!(image("from-scratch.tar", &["--base", "scratch"]).id(), image("plain.tar", &[]).id());
     // `docker save` before version 25: no manifest with a digest, layers that are links to others.
     let base = Base::new();
     let (blobs, manifest) = base.blobs();

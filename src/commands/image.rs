@@ -98,7 +98,8 @@ fn parts(options: &cli::Image, store: &Store, report: &Report) -> Result<Vec<Par
 /// What an image has beside this bundle.
 fn around(options: &cli::Image, parts: &Parts, report: &Report) -> Result<Around> {
     let platform = platform_of(&parts.manifest);
-    let base = options.base.as_deref();
+    // As in a Dockerfile.
+    let base = options.base.as_deref().filter(|base| *base != "scratch");
     let base = base.map(|base| Below::open(base, &platform, options.insecure, report)).transpose()?;
     let shell = options.debug.as_ref().map(|named| Shell::find(named.as_deref())).transpose()?;
     Ok(Around { base, shell })

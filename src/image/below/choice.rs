@@ -64,7 +64,8 @@ pub fn in_files(files: &Files, tag: Option<&str>, platform: &oci::Platform, name
     } else if index.manifests.len() > 1 {
         let tags = index.manifests.iter().filter_map(|image| image.annotations.get(layout::REF_NAME));
         let tags: BTreeSet<&str> = tags.map(String::as_str).collect();
-        if let Some(first) = tags.first().filter(|_| tags.len() > 1) {
+        let digests: BTreeSet<&Digest> = index.manifests.iter().map(|image| &image.digest).collect();
+        if let Some(first) = tags.first().filter(|_| tags.len() > 1 && digests.len() > 1) {
             let all = Vec::from_iter(tags.iter().copied()).join(", ");
             return Err(Failure::new(format!("the base {named} has several images: {all}"))
                 .hint(format!("name one of them, as {named}:{first}")));
@@ -74,7 +75,7 @@ pub fn in_files(files: &Files, tag: Option<&str>, platform: &oci::Platform, name
         return Err(no_tag(named, tag));
     }
     let name = match index.manifests.as_slice() {
-        [one] => names(one).find_map(|name| full_name(name)),
+        [one] => names(one).find_map(full_name),
         _ => None,
     };
     let blob = |digest: &Digest| -> Result<Vec<u8>> {
@@ -119,7 +120,7 @@ fn of_docker(files: &Files, tag: Option<&str>, named: &str) -> Result<Choice> {
     }
     let layers = image.layers.iter().map(|name| Ok((None, files.find(name).map_err(broken)?)));
     let layers = layers.collect::<Result<_>>()?;
-    let name = image.repo_tags.iter().find_map(|name| full_name(name));
+    let name = image.repo_tags.iter().find_map(full_name);
     Ok(Choice { name, digest: None, origin: None, config, layers })
 }
 
