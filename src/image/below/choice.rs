@@ -120,7 +120,7 @@ fn of_docker(files: &Files, tag: Option<&str>, named: &str) -> Result<Choice> {
     }
     let layers = image.layers.iter().map(|name| Ok((None, files.find(name).map_err(broken)?)));
     let layers = layers.collect::<Result<_>>()?;
-    let name = image.repo_tags.iter().find_map(full_name);
+    let name = image.repo_tags.iter().find_map(|name| full_name(name));
     Ok(Choice { name, digest: None, origin: None, config, layers })
 }
 
