@@ -4,7 +4,7 @@
 //! Entry point and command are the app's alone. Of variables the base's come first and the image's own go before
 //! them; those that would lead the interpreter astray stay behind, as with a launcher.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use coil_bootstrap::format::manifest::Manifest;
@@ -47,17 +47,35 @@ pub fn labels(base: &Run) -> BTreeMap<String, String> {
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// How containers are started: `run` is how they would be from scratch, `own` what was decided for this image.
-pub fn inherit(run: Run, base: &Run, seen: &Seen, own: (&Settings, &Manifest)) -> Result<Run, Error> {
-    let (settings, manifest) = own;
+/// What was decided for this image, and is not the base's to say.
+pub struct Decided {
+    user: bool,
+    directory: bool,
+    variables: BTreeSet<String>,
+}
+
+impl Decided {
+    /// What the user and the bundle say.
+    pub fn of(settings: &Settings, manifest: &Manifest) -> Decided {
+        let variables = settings.variables.keys().chain(manifest.environment.variables.keys());
+        Decided {
+            user: settings.user.is_some(),
+            directory: settings.directory.is_some(),
+            variables: variables.cloned().collect(),
+        }
+    }
+}
+
+/// How containers are started: `run` is how they would be from scratch.
+pub fn inherit(run: Run, base: &Run, seen: &Seen, decided: &Decided) -> Result<Run, Error> {
     let mut run = run;
-    let user = match settings.user {
-        Some(_) => User { words: run.user.clone(), home: None, inherited: false },
-        None => User::of(base, seen)?,
+    let user = match decided.user {
+        true => User { words: run.user.clone(), home: None, inherited: false },
+        false => User::of(base, seen)?,
     };
-    run.env = variables(&run, base, &user, (settings, manifest));
+    run.env = variables(&run, base, &user, decided);
     run.user = user.words;
-    if settings.directory.is_none() && !base.working_dir.is_empty() {
+    if !decided.directory && !base.working_dir.is_empty() {
         run.working_dir.clone_from(&base.working_dir);
     }
     run.stop_signal = run.stop_signal.or_else(|| base.stop_signal.clone());
@@ -113,18 +131,10 @@ impl User {
     }
 }
 
-fn variables(
-    run: &Run,
-    base: &Run,
-    user: &User,
-    (settings, manifest): (&Settings, &Manifest),
-) -> Vec<String> {
+fn variables(run: &Run, base: &Run, user: &User, decided: &Decided) -> Vec<String> {
     let pair = |text: &String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut all: BTreeMap<String, String> = base.env.iter().filter_map(pair).collect();
     all.retain(|name, _| !FOREIGN.contains(&name.as_str()));
-    let decided = |name: &str| {
-        settings.variables.contains_key(name) || manifest.environment.variables.contains_key(name)
-    };
     let path = all.get("PATH").filter(|path| !path.is_empty()).map_or(DEFAULT_PATH, String::as_str);
     let path = format!("/{PROGRAMS}:{ENVIRONMENT}/bin:{path}");
     let home = match (all.get("HOME"), &user.home) {
@@ -134,14 +144,15 @@ fn variables(
         _ => HOME.to_owned(),
     };
     for (name, value) in run.env.iter().filter_map(pair) {
-        match name.as_str() {
-            _ if decided(&name) => all.insert(name, value),
-            "PATH" => all.insert(name, path.clone()),
-            "HOME" => all.insert(name, home.clone()),
+        let value = match name.as_str() {
+            _ if decided.variables.contains(&name) => value,
+            "PATH" => path.clone(),
+            "HOME" => home.clone(),
             // The base knows better where it has these.
-            "LANG" | "SSL_CERT_FILE" => Some(all.entry(name).or_insert(value).clone()),
-            _ => all.insert(name, value),
+            "LANG" | "SSL_CERT_FILE" => all.remove(&name).unwrap_or(value),
+            _ => value,
         };
+        all.insert(name, value);
     }
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
@@ -178,7 +189,7 @@ mod tests {
         layer(&mut seen, &["etc/", passwd, "etc/group=staff:x:50:\nteam:x:60:\n"]);
         let manifest = crate::rebase::tests::bundle();
         let run = settings.run(&manifest, Default::default(), &BTreeMap::new()).unwrap();
-        inherit(run, &base(user), &seen, (settings, &manifest))
+        inherit(run, &base(user), &seen, &Decided::of(settings, &manifest))
     }
 
     #[test]

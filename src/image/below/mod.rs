@@ -116,14 +116,11 @@ impl Below {
 
     /// How the containers of an image on this base are started; `run` is how they would be from scratch.
     pub fn inherit(&self, run: oci::Run, settings: &Settings, manifest: &Manifest) -> Result<oci::Run> {
-        inherit::inherit(run, &self.config.config, &self.seen, (settings, manifest)).map_err(|error| {
-            match error {
-                inherit::Error::Unknown(what) => {
-                    Failure::new(format!("the base {} runs as {what}", self.named))
-                        .hint("say who the image runs as, with --user UID:GID")
-                }
-                inherit::Error::Unreadable(error) => self.unreadable(error),
-            }
+        let decided = inherit::Decided::of(settings, manifest);
+        inherit::inherit(run, &self.config.config, &self.seen, &decided).map_err(|error| match error {
+            inherit::Error::Unknown(what) => Failure::new(format!("the base {} runs as {what}", self.named))
+                .hint("say who the image runs as, with --user UID:GID"),
+            inherit::Error::Unreadable(error) => self.unreadable(error),
         })
     }
 
