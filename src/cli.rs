@@ -261,7 +261,7 @@ pub struct Rebase {
     /// The Python to harvest and put under it: an interpreter, a version such as 3.12, or a directory.
     #[arg(long, value_name = "PYTHON", group = "other")]
     pub python: Option<String>,
-    /// Keep, beside what is kept in the bundle, what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// Keep, beside what is kept in the bundle, what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
     /// turtledemo.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub keep: Vec<String>,
@@ -299,7 +299,7 @@ pub struct RuntimeBuild {
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(value_name = "PYTHON")]
     pub python: Option<String>,
-    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
     /// turtledemo.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub keep: Vec<String>,
@@ -366,7 +366,7 @@ pub struct Project {
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
-    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, pycache, static, tests, tkinter,
+    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
     /// turtledemo.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub keep: Vec<String>,

@@ -16,25 +16,28 @@ pub enum Keep {
     Headers,
     /// The editor.
     Idle,
+    /// The module `nis`, gone from Python 3.13, and Kerberos with all else that it needs.
+    Nis,
     /// Byte code in `__pycache__` that coil does not compile: of other versions, of `-O`.
     Pycache,
     /// Static libraries and what else building needs.
     Static,
     /// The standard library's own tests, and the extension modules that only they import.
     Tests,
-    /// Tk, with Tcl and their scripts.
+    /// `tkinter` and `turtle`; Tk, with Tcl and their scripts.
     Tkinter,
     /// The turtle's demonstrations.
     Turtledemo,
 }
 
-use Keep::{Ensurepip, Headers, Idle, Pycache, Static, Tests, Tkinter, Turtledemo};
+use Keep::{Ensurepip, Headers, Idle, Nis, Pycache, Static, Tests, Tkinter, Turtledemo};
 
 /// Every part, its word, and what it is called in a sentence. Sorted by word.
-const PARTS: [(Keep, &str, &str); 8] = [
+const PARTS: [(Keep, &str, &str); 9] = [
     (Ensurepip, "ensurepip", "wheels in ensurepip"),
     (Headers, "headers", "headers"),
     (Idle, "idle", "IDLE"),
+    (Nis, "nis", "nis"),
     (Pycache, "pycache", "byte code of others"),
     (Static, "static", "static libraries"),
     (Tests, "tests", "tests"),
@@ -169,6 +172,6 @@ mod tests {
         assert_eq!(failure.to_string(), "there is no part of a Python called \"tkiner\" to keep");
         assert_eq!(failure.advice(), Some("did you mean tkinter?"));
         let failure = Kept::parse(["everything"]).unwrap_err();
-        assert!(failure.advice().unwrap().ends_with("pycache, static, tests, tkinter, turtledemo"));
+        assert!(failure.advice().unwrap().ends_with("nis, pycache, static, tests, tkinter, turtledemo"));
     }
 }

@@ -43,6 +43,7 @@ enum Reason {
     Build,
     Pip,
     Tk,
+    Nis,
     Distribution,
     Dangling,
     Name,
@@ -56,6 +57,7 @@ impl Reason {
             Reason::Build => Some("what only building needs"),
             Reason::Pip => Some("the wheels that ensurepip installs"),
             Reason::Tk => Some("what opens windows"),
+            Reason::Nis => Some("what asks NIS, which CPython has given up"),
             Reason::Distribution => Some("what belongs to this machine's distribution"),
             Reason::Dangling => Some("links to nothing"),
             Reason::Name => Some("names that are not UTF-8"),
@@ -158,8 +160,9 @@ impl Stdlib {
             self.leave_out(reason, name.to_owned());
             return true;
         }
-        let part = part(name, is_directory);
-        if let Some(part) = part {
+        // The files of tkinter are there without Tk, too.
+        let whole = |part: &Keep| *part != Keep::Tkinter || name.ends_with(".so");
+        if let Some(part) = part(name, is_directory).filter(whole) {
             self.met = self.met.and(Kept::of(part));
         }
         false
@@ -184,8 +187,10 @@ fn reason(name: &str, is_directory: bool, kept: Kept) -> Option<Reason> {
             Keep::Ensurepip => Some(Reason::Pip),
             Keep::Headers | Keep::Static => Some(Reason::Build),
             Keep::Pycache => Some(Reason::Elsewhere),
-            // That it is left out is told where its libraries are looked for.
-            Keep::Tkinter => None,
+            Keep::Nis => Some(Reason::Nis),
+            // That this is left out is told where its libraries are looked for.
+            Keep::Tkinter if last.ends_with(".so") => None,
+            Keep::Tkinter => Some(Reason::Tk),
         };
     }
     match last {
@@ -206,6 +211,7 @@ fn part(name: &str, is_directory: bool) -> Option<Keep> {
             "test" | "tests" | "idle_test" => Some(Keep::Tests),
             "idlelib" if top => Some(Keep::Idle),
             "turtledemo" if top => Some(Keep::Turtledemo),
+            "tkinter" if top => Some(Keep::Tkinter),
             "_bundled" if parent == "ensurepip" => Some(Keep::Ensurepip),
             _ if top && last.starts_with("config-") => Some(Keep::Static),
             _ => None,
@@ -217,6 +223,8 @@ fn part(name: &str, is_directory: bool) -> Option<Keep> {
         Some("h") => Some(Keep::Headers),
         Some("so") if is_for_tests(module) => Some(Keep::Tests),
         Some("so") if module == "_tkinter" => Some(Keep::Tkinter),
+        Some("so") if module == "nis" => Some(Keep::Nis),
+        Some("py") if top && module == "turtle" => Some(Keep::Tkinter),
         _ => None,
     }
 }
@@ -245,7 +253,8 @@ mod tests {
             "EXTERNALLY-MANAGED",
         ];
         assert!(files.iter().all(|name| reason(name, false, none).is_some()));
-        let kept = ["unittest", "email", "tkinter", "ensurepip", "lib-dynload", "json", "importlib/metadata"];
+        let kept =
+            ["unittest", "email", "email/tkinter", "ensurepip", "lib-dynload", "json", "importlib/metadata"];
         assert!(kept.iter().all(|name| reason(name, true, none).is_none()));
         let kept = [
             "os.py",
@@ -263,19 +272,21 @@ mod tests {
             ("test", true, "tests"),
             ("lib-dynload/_testcapi.so", false, "tests"),
             ("idlelib", true, "idle"),
+            ("lib-dynload/nis.so", false, "nis"),
+            ("tkinter", true, "tkinter"),
+            ("turtle.py", false, "tkinter"),
             ("turtledemo", true, "turtledemo"),
             ("ensurepip/_bundled", true, "ensurepip"),
             ("config-3.12-x86_64-linux-gnu", true, "static"),
             ("msilib/x.h", false, "headers"),
             ("json/__pycache__", true, "pycache"),
         ];
-        let words = cases.map(|(.., word)| word);
+        let all = Kept::parse(cases.map(|(.., word)| word)).unwrap();
         for (name, is_directory, word) in cases {
-            assert!(reason(name, is_directory, Kept::parse([word]).unwrap()).is_none(), "{name}");
-            let others = Kept::parse(words.iter().filter(|other| **other != word)).unwrap();
-            assert!(reason(name, is_directory, others).is_some(), "{name}");
+            let own = Kept::parse([word]).unwrap();
+            assert!(reason(name, is_directory, own).is_none(), "{name}");
+            assert!(reason(name, is_directory, all.less(own)).is_some(), "{name}");
         }
-        let all = Kept::parse(words).unwrap();
         assert!(["site-packages", "dist-packages"].iter().all(|name| reason(name, true, all).is_some()));
     }
 }

@@ -179,8 +179,9 @@ fn a_harvested_interpreter_runs_in_an_empty_root_and_beside_the_host() {
 fn what_is_kept_is_there_and_works_in_an_empty_root() {
     for executable in interpreters() {
         let interpreter = Interpreter::probe(&executable).unwrap();
-        let mut all =
-            "ensurepip headers idle pycache static tests tkinter turtledemo".split(' ').collect::<Vec<_>>();
+        let mut all = "ensurepip headers idle nis pycache static tests tkinter turtledemo"
+            .split(' ')
+            .collect::<Vec<_>>();
         // What this interpreter does not have is refused, by name.
         while let Err(failure) = harvest(&interpreter, Kept::parse(&all).unwrap()).map(drop) {
             eprintln!("  {failure}");
@@ -203,7 +204,10 @@ fn what_is_kept_is_there_and_works_in_an_empty_root() {
             ("idle", "/idlelib/idle.py"),
             ("static", "/Makefile"),
             ("tests", "/lib-dynload/_testcapi."),
+            ("nis", "/lib-dynload/nis."),
             ("tkinter", "/lib-dynload/_tkinter."),
+            ("tkinter", "/tkinter/__init__.py"),
+            ("tkinter", "/turtle.py"),
             ("turtledemo", "/turtledemo/__main__.py"),
         ] {
             assert_eq!(there(part), all.contains(&word), "{}: {part}", executable.display());
