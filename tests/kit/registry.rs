@@ -159,7 +159,8 @@ fn serve(stream: &TcpStream, manners: Manners, port: u16, kept: &Mutex<Kept>) ->
         let scope = format!("repository:{repository}:pull,push");
         let challenge =
             format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"test\",scope=\"{scope}\"");
-        return answer(stream, "401 Unauthorized", &[("WWW-Authenticate", challenge)], b"{}");
+        let body = if request.method == "HEAD" { &b""[..] } else { b"{}" };
+        return answer(stream, "401 Unauthorized", &[("WWW-Authenticate", challenge)], body);
     }
     if manners == Manners::Refuses && !["GET", "HEAD"].contains(&request.method.as_str()) {
         let body =
