@@ -145,7 +145,7 @@ fn series(python: &Python) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use coil_bootstrap::format::checksum::Checksum;
@@ -197,7 +197,7 @@ mod tests {
         Runtime::new(platform, python, layer(LayerKind::Runtime, 5000, 0))
     }
 
-    fn bundle() -> Manifest {
+    pub(crate) fn bundle() -> Manifest {
         let Runtime { platform, python, layer: first, .. } = runtime();
         Manifest {
             schema: SCHEMA,

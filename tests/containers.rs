@@ -4,6 +4,7 @@
 mod kit;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -423,4 +424,77 @@ fn a_real_registry_with_a_certificate_of_its_own_is_believed_where_docker_would(
     let source = format!("docker://{name}");
     let pulled = tool("skopeo", &["inspect", "--raw", "--tls-verify=false", &source]).json();
     assert_eq!(pulled, Oci::read(&image("hello", "hello-pushed.tar", &[])).manifest());
+}
+
+/// A distribution of busybox alone, as `docker save` writes it.
+fn busybox_base(docker: &Docker) -> PathBuf {
+    let root = scratch();
+    let busybox = fs::read("/bin/busybox").expect("`apt install busybox-static`");
+    for directory in ["bin", "etc", "tmp", "usr/share"] {
+        fs::create_dir_all(root.path().join(directory)).unwrap();
+    }
+    fs::write(root.path().join("bin/busybox"), busybox).unwrap();
+    fs::set_permissions(root.path().join("bin/busybox"), PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("busybox", root.path().join("bin/sh")).unwrap();
+    fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n").unwrap();
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.follow_symlinks(false);
+    archive.append_dir_all(".", root.path()).unwrap();
+    let words = ["import", "--change", "ENV TOOLS=/bin", "--change", "WORKDIR /tmp", "-", "coil/below:1"];
+    docker.load(&words, &archive.into_inner().unwrap()).succeeded();
+    let file = bench().path("below.tar");
+    docker.run(&["save", "-o", file.to_str().unwrap(), "coil/below:1"]).succeeded();
+    file
+}
+
+#[test]
+fn an_image_on_a_base_runs_with_the_base_s_programs_beside_it() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    let base = busybox_base(&docker);
+    let base = base.to_str().unwrap();
+    let words = ["--base", base, "--compression", "gzip", "-t", "coil/on:test"];
+    let file = image("hello", "on-base.tar", &words);
+    docker.load(&["load", "-q"], &fs::read(&file).unwrap()).succeeded();
+    let said = docker.strictly(&["coil/on:test", "one"]).succeeded().stdout;
+    assert!(said.starts_with("Hello, world!") && said.contains("'one'"), "{said}");
+    let script = "id -u; echo $TOOLS $PWD; head -1 /etc/passwd; /venv/bin/python -c 'import getpass; print(getpass.getuser())'";
+    let said = docker.strictly(&["--entrypoint", "sh", "coil/on:test", "-c", script]).succeeded().stdout;
+    assert_eq!(said, "65532\n/bin /tmp\nroot:x:0:0:root:/:/bin/sh\nnonroot\n");
+    let id = docker.run(&["image", "inspect", "--format", "{{.Id}}", "coil/on:test"]).succeeded().stdout;
+    assert_eq!(id.trim(), Oci::read(&file).id());
+    // Docker knows the base's layer as its own.
+    let layers = |name: &str| {
+        docker.run(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", name]).succeeded().json()
+    };
+    assert_eq!(layers("coil/on:test")[0], layers("coil/below:1")[0]);
+    // The same base as a layout; podman takes what comes out.
+    let place = standing("bases");
+    let layout = format!("oci:{}:1", place.join("layout").display());
+    let source = format!("docker-archive:{base}");
+    tool("skopeo", &["--insecure-policy", "copy", "-q", &source, &layout]).succeeded();
+    let layout = place.join("layout");
+    let words = ["--base", layout.to_str().unwrap(), "-t", "coil/on:test"];
+    let zstd = image("hello", "on-layout.tar", &words);
+    assert_eq!(Oci::read(&zstd).config()["rootfs"], Oci::read(&file).config()["rootfs"]);
+    let running = tempfile::tempdir().unwrap();
+    let podman = place.join("podman").display().to_string();
+    let storage =
+        ["--root", &podman, "--runroot", running.path().to_str().unwrap(), "--storage-driver", "vfs"];
+    let words = [&storage[..], &["load", "-q", "-i", zstd.to_str().unwrap()]].concat();
+    assert!(tool("podman", &words).succeeded().stdout.contains("coil/on:test"));
+}
+
+#[test]
+fn a_shell_in_an_image_can_be_entered() {
+    let Some(_turn) = turn() else { return };
+    let docker = Docker::start();
+    let file = image("hello", "debug.tar", &["--debug", "--compression", "gzip", "-t", "coil/debug:test"]);
+    docker.load(&["load", "-q"], &fs::read(file).unwrap()).succeeded();
+    let wait = ["--entrypoint", "/venv/bin/python", "coil/debug:test", "-c", "import time; time.sleep(100)"];
+    let words = ["run", "-d", "--name", "entered", "--network=none", "--read-only"];
+    docker.run(&[&words[..], &wait].concat()).succeeded();
+    let said = docker.run(&["exec", "entered", "sh", "-c", "id -u; ls /venv | head -1; which vi"]);
+    docker.run(&["rm", "-f", "entered"]).succeeded();
+    assert_eq!(said.succeeded().stdout, "65532\napp\n/busybox/vi\n");
 }

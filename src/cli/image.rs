@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{Project, Volume};
 use crate::image::{Compression, Format};
 
 /// `coil image`
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("registry").args(["push", "base"]).multiple(true)))]
 pub struct Image {
     /// What to pack, and how; a bundle in its place is taken as it is, and bundles for several platforms together.
     #[command(flatten)]
@@ -28,9 +29,16 @@ pub struct Image {
     /// Bring the image to a registry, under this name, instead of writing it: only what is missing there is sent.
     #[arg(long, value_name = "REF", conflicts_with_all = ["output", "tag", "format", "since", "check"])]
     pub push: Option<String>,
-    /// Talk to the registry without TLS, or with any certificate it has. Hosts of this machine are always talked to so.
-    #[arg(long, requires = "push")]
+    /// Talk to registries without TLS, or with any certificate they have. Hosts of this machine are always talked to so.
+    #[arg(long, requires = "registry")]
     pub insecure: bool,
+    /// Put the layers on this image instead of scratch: one in a registry, a layout (a directory) or an archive of images, such as
+    /// `docker save` writes.
+    #[arg(long, value_name = "REF|DIR|FILE", conflicts_with = "check")]
+    pub base: Option<String>,
+    /// Add a static busybox, so that `docker exec -it CONTAINER sh` works [default: the busybox of this machine].
+    #[arg(long, value_name = "BUSYBOX", num_args = 0..=1, require_equals = true, conflicts_with = "check")]
+    pub debug: Option<Option<PathBuf>>,
     /// Leave out the layers that this archive has, or the image of this bundle: whoever loaded that one has them.
     #[arg(long, value_name = "OLD")]
     pub since: Option<PathBuf>,

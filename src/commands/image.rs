@@ -12,10 +12,12 @@ use coil_bootstrap::format::image::ImageSettings;
 use super::inspect::size;
 use crate::cli;
 use crate::error::{Context, Failure, Result, Writing};
+use crate::image::below::Below;
 use crate::image::push::push;
 use crate::image::registry::{Pushed, Registry};
+use crate::image::shell::Shell;
 use crate::image::{
-    Compression, Encoded, Format, Image, Reference, Settings, archive, check, created, write,
+    Around, Compression, Encoded, Format, Reference, Settings, archive, check, created, platform_of, write,
 };
 use crate::layer::BlobPlace;
 use crate::pack::{Parts, pack};
@@ -41,19 +43,24 @@ pub fn run(options: &cli::Image) -> Result<()> {
         Format::Oci => options.compression,
     };
     let parts = parts(options, &store, &report)?;
+    let around = parts.iter().map(|parts| around(options, parts, &report)).collect::<Result<Vec<_>>>()?;
     report.doing("making the image");
     let created = created()?;
-    let made = |parts: &Parts| Image::of(&parts.manifest, &parts.blobs, &settings, created.as_deref());
-    let encoded = |parts| Encoded::new(&made(parts)?, compression);
-    let images = parts.iter().map(encoded).collect::<Result<Vec<_>>>()?;
+    let encoded = |(parts, around): (&Parts, &Around)| {
+        let image = around.image(&parts.manifest, &parts.blobs, &settings, created.as_deref())?;
+        Encoded::new(&image, compression)
+    };
+    let images = parts.iter().zip(&around).map(encoded).collect::<Result<Vec<_>>>()?;
     if let Some(target) = target {
-        return push_to(&target, &images, options.insecure, &report);
+        let bases: Vec<&Below> = around.iter().filter_map(|around| around.base.as_ref()).collect();
+        return push_to(&target, &images, &bases, options.insecure, &report);
     }
     let reference = match &options.tag {
         Some(tag) => Reference::parse(tag)?,
         None => Reference::of_app(&parts[0].manifest.name, parts[0].manifest.version.as_deref()),
     };
-    let old = options.since.as_deref().map_or(Ok(Vec::new()), |old| layers_of(old, compression))?;
+    let old = options.since.as_deref();
+    let old = old.map_or(Ok(Vec::new()), |old| layers_of(old, &around[0], compression))?;
     let left_out = images.iter().flat_map(|image| in_common(image, &old)).collect();
     report.doing("writing the image");
     let put = |out: &mut dyn Write, cannot: &dyn Fn() -> String| {
@@ -90,11 +97,32 @@ fn parts(options: &cli::Image, store: &Store, report: &Report) -> Result<Vec<Par
     Ok(bundles.iter().map(of_bundle).collect())
 }
 
-/// Brings the images to a registry.
-fn push_to(target: &Reference, images: &[Encoded], insecure: bool, report: &Report) -> Result<()> {
+/// What an image has beside this bundle.
+fn around(options: &cli::Image, parts: &Parts, report: &Report) -> Result<Around> {
+    let platform = platform_of(&parts.manifest);
+    // As in a Dockerfile.
+    let base = options.base.as_deref().filter(|base| *base != "scratch");
+    let base = base.map(|base| Below::open(base, &platform, options.insecure, report)).transpose()?;
+    let shell = options.debug.as_ref().map(|named| Shell::find(named.as_deref())).transpose()?;
+    Ok(Around { base, shell })
+}
+
+/// Brings the images to a registry. What their bases were fetched from there is there.
+fn push_to(
+    target: &Reference,
+    images: &[Encoded],
+    bases: &[&Below],
+    insecure: bool,
+    report: &Report,
+) -> Result<()> {
     report.doing(&format!("pushing {}", target.familiar()));
     let registry = Registry::open(target, insecure)?;
     let pushed = Pushed::open(&super::cache_directory()?, target.host());
+    for base in bases {
+        if let Some((_, repository)) = base.origin.as_ref().filter(|(host, _)| host == target.host()) {
+            base.layers.iter().for_each(|layer| pushed.remember(&layer.digest, repository));
+        }
+    }
     let (digest, moved) = push(images, target, &registry, &pushed, report)?;
     report.done(&format!(
         "pushed {}: {} of {} blobs sent ({}), {} mounted, {} were there; digest {digest}",
@@ -143,12 +171,14 @@ fn check_archive(archive: &Path, since: Option<&Path>, report: &Report) -> Resul
 }
 
 /// The layers of the images in `old`, an archive, or of the image of `old`, a bundle, each bottom first.
-fn layers_of(old: &Path, compression: Compression) -> Result<Vec<Vec<Digest>>> {
+///
+/// A bundle's image is one on the same base.
+fn layers_of(old: &Path, around: &Around, compression: Compression) -> Result<Vec<Vec<Digest>>> {
     if !is_elf(old) {
         return archive::layers_of(old);
     }
     let parts = of_bundle(&open(old)?);
-    let image = Image::of(&parts.manifest, &parts.blobs, &Settings::default(), None)?;
+    let image = around.image(&parts.manifest, &parts.blobs, &Settings::default(), None)?;
     Ok(vec![digests(&Encoded::new(&image, compression)?)])
 }
 

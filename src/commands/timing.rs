@@ -89,7 +89,7 @@ fn rows(told: &[Told], time: Duration, python: Option<Duration>) -> Vec<Row> {
     add("app", rest - python);
     let is_long = |row: &Row| row.time.as_secs_f64() >= ROW * time.as_secs_f64();
     let always = |row: &Row| [LAUNCHER, "Python", "app"].contains(&row.name);
-    let short = rows.iter().filter(|row| !is_long(row) && !always(row)).map(|row| row.time).sum();
+    let short: Duration = rows.iter().filter(|row| !is_long(row) && !always(row)).map(|row| row.time).sum();
     rows.retain(|row| is_long(row) || always(row));
     if let Some(launcher) = rows.iter_mut().find(|row| row.name == LAUNCHER) {
         launcher.time += short;

@@ -45,11 +45,13 @@ pub struct Library {
     strings: Vec<u8>,
     entries: Vec<(DynamicTag, u64)>,
     symbols: Vec<u64>,
+    version: String,
 }
 
 impl Library {
     pub fn new(soname: &str) -> Self {
-        let mut library = Library { strings: vec![0], entries: Vec::new(), symbols: vec![0] };
+        let version = "GLIBC_2.17".to_owned();
+        let mut library = Library { strings: vec![0], entries: Vec::new(), symbols: vec![0], version };
         library.add(elf::DT_SONAME, soname);
         library
     }
@@ -75,6 +77,12 @@ impl Library {
         self
     }
 
+    /// The version that it needs of libc.
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = version.to_owned();
+        self
+    }
+
     fn add(&mut self, tag: DynamicTag, text: &str) {
         let at = self.string(text);
         self.entries.push((tag, at));
@@ -92,7 +100,7 @@ impl Library {
     }
 
     pub fn build(mut self) -> Vec<u8> {
-        let version = [self.string("libc.so.6"), self.string("GLIBC_2.17")];
+        let version = [self.string("libc.so.6"), self.string(&self.version.clone())];
         let mut file = vec![0; 64 + 3 * 56];
         let strings = append(&mut file, &self.strings);
         let symbols: Vec<u8> = self.symbols.iter().flat_map(|name| words(&[*name, 0, 0])).collect();

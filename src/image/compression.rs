@@ -12,10 +12,10 @@ use coil_bootstrap::format::digest::Digest;
 use flate2::write::GzEncoder;
 
 use super::hashing::Hashing;
-use super::{Bytes, CONTENT, Image, ImageLayer, PART, oci};
+use super::{BASE_IMAGE, Bytes, CONTENT, Image, ImageLayer, PART, oci};
 use crate::error::{Context, Failure, Result};
 
-/// How layers are compressed.
+/// How layers are compressed. Those of a base stay as they are where whoever reads this reads them as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Compression {
     /// As in the bundle, byte for byte. Docker reads it from version 23 on.
@@ -25,6 +25,26 @@ pub enum Compression {
     Gzip,
     /// Not at all.
     None,
+}
+
+impl Compression {
+    /// How a layer is stored where this is asked for. What a base has is never compressed more than it is.
+    fn of(self, layer: &ImageLayer) -> Compression {
+        match (self, layer.form) {
+            _ if layer.part != BASE_IMAGE => self,
+            (Compression::Zstd, form) | (Compression::Gzip, form @ Compression::None) => form,
+            _ => self,
+        }
+    }
+
+    /// What is in bytes that are compressed so.
+    fn decoder(self, bytes: &Bytes) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Compression::Zstd => Box::new(zstd::Decoder::new(bytes.open()?)?),
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(bytes.open()?)),
+            Compression::None => bytes.open()?,
+        })
+    }
 }
 
 /// An image as it is stored.
@@ -54,7 +74,7 @@ pub struct EncodedLayer {
 
 enum EncodedBytes {
     As(Bytes),
-    Unpacked(Bytes),
+    Unpacked(Bytes, Compression),
     Spooled(Arc<File>),
 }
 
@@ -93,22 +113,29 @@ impl EncodedLayer {
     pub fn new(layer: &ImageLayer, compression: Compression) -> io::Result<Self> {
         let ImageLayer { diff_id, unpacked_size, .. } = *layer;
         let bytes = layer.bytes.clone();
-        let (suffix, digest, size, bytes) = match compression {
-            Compression::Zstd => ("+zstd", layer.digest, layer.size, EncodedBytes::As(bytes)),
-            Compression::None => ("", diff_id, unpacked_size, EncodedBytes::Unpacked(bytes)),
+        let form = compression.of(layer);
+        let (digest, size, bytes) = match form {
+            _ if form == layer.form => (layer.digest, layer.size, EncodedBytes::As(bytes)),
             Compression::Gzip => {
-                let (digest, size, file) = gzip(&bytes)?;
-                ("+gzip", digest, size, EncodedBytes::Spooled(Arc::new(file)))
+                let (digest, size, file) = gzip(&bytes, layer.form)?;
+                (digest, size, EncodedBytes::Spooled(Arc::new(file)))
             }
+            // Nothing is compressed as zstd here: our own layers are already, and those of a base never are anew.
+            _ => (diff_id, unpacked_size, EncodedBytes::Unpacked(bytes, layer.form)),
         };
-        let annotations = [(PART, layer.part.to_owned()), (CONTENT, layer.content.clone())];
-        let descriptor = oci::Descriptor {
-            media_type: format!("{}{suffix}", oci::LAYER),
-            digest,
-            size,
-            annotations: annotations.map(|(key, value)| (key.to_owned(), value)).into(),
-            platform: None,
+        let suffix = match form {
+            Compression::Zstd => "+zstd",
+            Compression::Gzip => "+gzip",
+            Compression::None => "",
         };
+        let mut annotations = layer.annotations.clone();
+        for (key, value) in [(PART, layer.part), (CONTENT, layer.content.as_str())] {
+            if !value.is_empty() {
+                annotations.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        let media_type = format!("{}{suffix}", oci::LAYER);
+        let descriptor = oci::Descriptor { media_type, digest, size, annotations, platform: None };
         Ok(EncodedLayer { descriptor, diff_id, bytes })
     }
 
@@ -116,7 +143,7 @@ impl EncodedLayer {
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         match &self.bytes {
             EncodedBytes::As(bytes) => bytes.open(),
-            EncodedBytes::Unpacked(bytes) => Ok(Box::new(zstd::Decoder::new(bytes.open()?)?)),
+            EncodedBytes::Unpacked(bytes, form) => form.decoder(bytes),
             EncodedBytes::Spooled(file) => Ok(Box::new(FromStart { file: Arc::clone(file), at: 0 })),
         }
     }
@@ -128,7 +155,12 @@ impl EncodedLayer {
         let mut hashing = Hashing::new(self.open().context(&cannot)?);
         io::copy(&mut hashing, out).context(&cannot)?;
         if hashing.sum() != (self.descriptor.digest, self.descriptor.size) {
-            let what = self.descriptor.annotations.get(CONTENT).map_or("of it", String::as_str);
+            let annotations = &self.descriptor.annotations;
+            if annotations.get(PART).is_some_and(|part| part == BASE_IMAGE) {
+                let message = format!("{}: the base has changed while it was read", cannot());
+                return Err(Failure::new(message).hint("try again"));
+            }
+            let what = annotations.get(CONTENT).map_or("of it", String::as_str);
             return Err(Failure::new(format!(
                 "{}: the bundle is damaged, its layer {what} has another digest",
                 cannot()
@@ -140,20 +172,23 @@ impl EncodedLayer {
 }
 
 /// The layer as one gzip member, without a time or a name in its header.
-fn gzip(bytes: &Bytes) -> io::Result<(Digest, u64, File)> {
+fn gzip(bytes: &Bytes, form: Compression) -> io::Result<(Digest, u64, File)> {
     let mut file = tempfile::tempfile()?;
     let mut encoder =
         GzEncoder::new(io::BufWriter::with_capacity(1 << 16, &mut file), flate2::Compression::new(6));
-    io::copy(&mut zstd::Decoder::new(bytes.open()?)?, &mut encoder)?;
+    io::copy(&mut form.decoder(bytes)?, &mut encoder)?;
     encoder.finish()?.flush()?;
     file.seek(SeekFrom::Start(0))?;
     let (digest, size) = Hashing::new(&file).finish()?;
     Ok((digest, size, file))
 }
 
-struct FromStart {
-    file: Arc<File>,
-    at: u64,
+/// A file that several read at once, each from where it is.
+pub struct FromStart {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where the next byte is.
+    pub at: u64,
 }
 
 impl Read for FromStart {

@@ -16,6 +16,15 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The media type of a layer that is not compressed; compressed ones add `+gzip` or `+zstd`.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// What Docker calls a manifest, an index, a configuration and a layer. They are read, and never written.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// See [`DOCKER_MANIFEST`].
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// See [`DOCKER_MANIFEST`].
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// See [`DOCKER_MANIFEST`]; a compressed one adds `.gzip` or `.zstd`.
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
 /// What is known of a blob ("OCI Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +110,7 @@ pub struct Config {
     pub config: Run,
     /// The layers.
     pub rootfs: RootFs,
-    /// What made the layers, one entry for each.
+    /// What made the layers: one entry for each, and of a base's also those that made none.
     pub history: Vec<Step>,
 }
 
@@ -133,6 +142,9 @@ pub struct Run {
     /// Where it runs.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
+    /// What a base says beside that (`Volumes`, `Healthcheck`, `Shell`).
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
 }
 
 /// `{}`
@@ -149,12 +161,27 @@ pub struct RootFs {
 }
 
 /// A line of an image's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// When, as RFC 3339 has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created: String,
     /// By what, and what it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
+    /// Whether it made no layer, as in bases that a Dockerfile made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+    /// What a base says beside that (`author`, `comment`).
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+impl Config {
+    /// The line of the history that tells of the layer `number`, counted from the bottom.
+    pub fn step_of(&mut self, number: usize) -> Option<&mut Step> {
+        self.history.iter_mut().filter(|step| !step.empty_layer).nth(number)
+    }
 }
 
 /// The JSON of any of these.

@@ -118,6 +118,14 @@ impl Reference {
         format!("{}/{}:{}", self.host, self.repository, self.tag)
     }
 
+    /// The same with the digest instead of the tag, where there is one.
+    pub fn full_version(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}/{}@{digest}", self.host, self.repository),
+            None => self.full(),
+        }
+    }
+
     /// The name as Docker shows it.
     pub fn familiar(&self) -> String {
         let repository = match (self.host.as_str(), self.repository.strip_prefix("library/")) {

@@ -15,11 +15,17 @@ pub struct Root {
     items: BTreeMap<TreePath, Item>,
 }
 
-struct Item {
-    kind: Kind,
-    content: Vec<u8>,
-    mode: Option<u32>,
-    owner: u32,
+/// One of them.
+#[derive(Clone)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// The content of a file.
+    pub content: Vec<u8>,
+    /// The mode, where it is another than the kind's own.
+    pub mode: Option<u32>,
+    /// User and group.
+    pub owner: (u32, u32),
 }
 
 impl Root {
@@ -27,23 +33,31 @@ impl Root {
     pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>, executable: bool) -> Result<()> {
         let content = content.into();
         let kind = Kind::File { size: content.len() as u64, executable };
-        self.add(path, Item { kind, content, mode: None, owner: 0 })
+        self.add(path, Item { kind, content, mode: None, owner: (0, 0) })
     }
 
     /// Adds a symbolic link, whose target is relative and inside the image.
     pub fn link(&mut self, path: &str, target: impl Into<String>) -> Result<()> {
         let kind = Kind::Symlink(target.into());
-        self.add(path, Item { kind, content: Vec::new(), mode: None, owner: 0 })
+        self.add(path, Item { kind, content: Vec::new(), mode: None, owner: (0, 0) })
     }
 
     /// Adds a directory with this mode, owner and group.
     pub fn directory(&mut self, path: &str, mode: u32, owner: u32) -> Result<()> {
-        self.add(path, Item { kind: Kind::Directory, content: Vec::new(), mode: Some(mode), owner })
+        self.add(
+            path,
+            Item { kind: Kind::Directory, content: Vec::new(), mode: Some(mode), owner: (owner, owner) },
+        )
     }
 
     /// Whether something is at `path`.
     pub fn has(&self, path: &str) -> bool {
         self.items.contains_key(path)
+    }
+
+    /// What is there, by path.
+    pub fn items(&self) -> impl Iterator<Item = (&TreePath, &Item)> {
+        self.items.iter()
     }
 
     /// The tar archive, without its end mark.
@@ -62,12 +76,13 @@ impl Root {
         archive
     }
 
-    fn add(&mut self, path: &str, item: Item) -> Result<()> {
+    /// Adds anything, and the directories above it.
+    pub fn add(&mut self, path: &str, item: Item) -> Result<()> {
         let path = TreePath::new(path).context(|| format!("an image cannot have the path {path}"))?;
         let mut above = path.parent();
         while let Some(directory) = above {
             above = directory.parent();
-            let plain = Item { kind: Kind::Directory, content: Vec::new(), mode: None, owner: 0 };
+            let plain = Item { kind: Kind::Directory, content: Vec::new(), mode: None, owner: (0, 0) };
             self.items.entry(directory).or_insert(plain);
         }
         self.items.insert(path, item);
@@ -76,13 +91,15 @@ impl Root {
 }
 
 /// Writes another mode and owner into a header, and its checksum anew.
-fn amend(header: &mut [u8; BLOCK], mode: Option<u32>, owner: u32) {
+fn amend(header: &mut [u8; BLOCK], mode: Option<u32>, (user, group): (u32, u32)) {
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     if let Some(mode) = mode {
         put(100, format!("{mode:07o}").as_bytes());
     }
-    put(108, format!("{owner:07o}").as_bytes());
-    put(116, format!("{owner:07o}").as_bytes());
+    // A header has no room for more; nobody owns what a base brings along who has such a number.
+    let owner = |number: u32| format!("{:07o}", number.min(0o7_777_777));
+    put(108, owner(user).as_bytes());
+    put(116, owner(group).as_bytes());
     put(148, b"        ");
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

@@ -54,10 +54,12 @@ impl Settings {
             stop_signal: settings.stop_signal,
             user: settings.user.unwrap_or_else(|| format!("{USER}:{USER}")),
             working_dir: settings.workdir.unwrap_or_else(|| "/".to_owned()),
+            rest: BTreeMap::new(),
         })
     }
 
-    fn with(&self, manifest: &Manifest) -> ImageSettings {
+    /// These before what the bundle says.
+    pub(super) fn with(&self, manifest: &Manifest) -> ImageSettings {
         over(self.0.clone(), manifest.image.clone())
     }
 }

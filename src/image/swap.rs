@@ -80,9 +80,9 @@ pub fn swap(
     let encoded =
         EncodedLayer::new(&layer, compression).context(|| format!("cannot read {}", place.file.display()))?;
     manifest.layers[at] = encoded.descriptor.clone();
-    let (diff_id, step) = (config.rootfs.diff_ids.get_mut(at), config.history.get_mut(at));
-    *diff_id.ok_or_else(foreign)? = layer.diff_id;
-    *step.ok_or_else(foreign)? = super::step(&layer, &config.created);
+    *config.rootfs.diff_ids.get_mut(at).ok_or_else(foreign)? = layer.diff_id;
+    let step = super::step(&layer, &config.created);
+    *config.step_of(at).ok_or_else(foreign)? = step;
     let facts = facts(runtime);
     for said in [&mut config.config.labels, &mut manifest.annotations] {
         said.insert(RUNTIME.to_owned(), facts.clone());

@@ -14,7 +14,7 @@ mod roles;
 mod version;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use coil_bootstrap::format::path::TreePath;
@@ -92,6 +92,15 @@ pub fn of_tree(tree: &Tree) -> io::Result<Needs> {
         }
     }
     Ok(Needs::of(&files, &imports))
+}
+
+/// The same of files that are in no layer of a bundle.
+pub fn of_files(files: &BTreeMap<TreePath, Vec<u8>>, machine: &Machine) -> Needs {
+    let mut all = Files::default();
+    for (path, bytes) in files {
+        file::of_bytes(path, bytes, machine).into_iter().for_each(|reading| all.add(reading));
+    }
+    Needs::of(&all, &Imports::default())
 }
 
 /// The same of the layer of a runtime for this machine: a blob of `size` bytes.

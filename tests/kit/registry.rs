@@ -42,6 +42,10 @@ pub enum Manners {
     BusyForLong,
     /// It takes no large blobs.
     TakesNothingLarge,
+    /// It breaks off every answer with a blob once, in the middle.
+    BreaksOffPulls,
+    /// It gives out other blobs than it is asked for.
+    GivesOtherBlobs,
 }
 
 #[derive(Default)]
@@ -124,6 +128,19 @@ impl Registry {
     /// A blob of a repository.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {
         self.kept.lock().unwrap().blobs.get(&(repository.to_owned(), digest.to_owned())).cloned()
+    }
+
+    /// Gives a repository a blob.
+    pub fn put_blob(&self, repository: &str, blob: Vec<u8>) {
+        self.kept.lock().unwrap().blobs.insert((repository.to_owned(), sha256(&blob)), blob);
+    }
+
+    /// Gives a repository a manifest of this media type, by its tag and by its digest.
+    pub fn put_manifest(&self, repository: &str, tag: &str, kind: &str, manifest: Vec<u8>) {
+        let mut kept = self.kept.lock().unwrap();
+        for version in [tag.to_owned(), sha256(&manifest)] {
+            kept.manifests.insert((repository.to_owned(), version), (kind.to_owned(), manifest.clone()));
+        }
     }
 
     /// The requests so far, as `METHOD path?query`, and none of them from now on.
@@ -253,7 +270,26 @@ fn serve<S: Read + Write>(stream: &mut S, manners: Manners, port: u16, kept: &Mu
             Some(blob) if request.method == "HEAD" => {
                 answer(stream, "200 OK", &[("Content-Length", blob.len().to_string())], b"")
             }
-            Some(blob) => answer(stream, "200 OK", &[], blob),
+            Some(blob) if manners == Manners::GivesOtherBlobs => {
+                let other: Vec<u8> = blob.iter().map(|byte| byte ^ 1).collect();
+                answer(stream, "200 OK", &[], &other)
+            }
+            Some(blob) => {
+                let range = request.headers.get("range").and_then(|text| text.strip_prefix("bytes="));
+                let from = range.and_then(|text| text.strip_suffix('-')?.parse::<usize>().ok());
+                let rest = blob.get(from.unwrap_or(0)..).unwrap_or_default().to_vec();
+                let status = if from.is_some() { "206 Partial Content" } else { "200 OK" };
+                let length = [("Content-Length", rest.len().to_string())];
+                if manners == Manners::BreaksOffPulls
+                    && !kept.broken.contains(&rest_of(digest))
+                    && rest.len() > 50
+                {
+                    kept.broken.push(rest_of(digest));
+                    answer(stream, status, &length, &rest[..rest.len() / 2]);
+                    return None;
+                }
+                answer(stream, status, &length, &rest)
+            }
             None => answer(stream, "404 Not Found", &[], b""),
         },
         ("POST", ["blobs", "uploads", ""]) => {
@@ -315,6 +351,11 @@ fn serve<S: Read + Write>(stream: &mut S, manners: Manners, port: u16, kept: &Mu
         },
         _ => answer(stream, "405 Method Not Allowed", &[], b""),
     }
+}
+
+/// What is remembered of a blob whose answer was broken off.
+fn rest_of(digest: &str) -> String {
+    format!("pull {digest}")
 }
 
 /// The repository of a path, and what comes after it.

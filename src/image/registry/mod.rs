@@ -6,6 +6,7 @@
 pub mod challenge;
 mod credentials;
 mod patience;
+mod pull;
 mod pushed;
 mod token;
 mod trust;
@@ -100,7 +101,8 @@ impl Registry {
     /// Fetches a manifest by tag or digest, with its media type.
     pub fn manifest(&self, version: &str) -> Result<(Vec<u8>, String)> {
         let url = self.url(&format!("manifests/{version}"));
-        let accept = [("accept", format!("{}, {}", oci::MANIFEST, oci::INDEX))];
+        let types = [oci::MANIFEST, oci::INDEX, oci::DOCKER_MANIFEST, oci::DOCKER_INDEX];
+        let accept = [("accept", types.join(", "))];
         let what = || format!("cannot fetch {}/{}:{version}", self.host, self.repository);
         let response = self.send(&Ask { method: "GET", url: &url, headers: &accept }, &what)?;
         if response.status() != StatusCode::OK {
