@@ -68,7 +68,13 @@ pub fn write(tree: &Tree, level: i32, pool: &Pool, sink: &mut dyn Write) -> io::
 }
 
 fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
+    let mut before = false;
     for (path, item) in entries(tree) {
+        let shared = item.is_none() && is_shared(&path);
+        if shared != before {
+            writer.end_frame()?;
+        }
+        before = shared;
         let Some(node) = item else {
             writer.entry(&Entry { path, kind: Kind::Directory }, 0, &mut io::empty())?;
             continue;
@@ -83,6 +89,19 @@ fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether this is a directory that most wheels have. Those have frames to themselves: a layer of several wheels names
+/// each once, and the frames with files can be copied as they are.
+fn is_shared(path: &TreePath) -> bool {
+    let Some(below) = path.below("venv") else { return &**path == "venv" };
+    let below: Vec<&str> = below.split('/').collect();
+    match below.as_slice() {
+        ["bin" | "etc" | "include" | "lib" | "share"] => true,
+        ["share", "man"] | ["share", "man", "man1"] => true,
+        ["lib", python] | ["lib", python, "site-packages"] => python.starts_with("python"),
+        _ => false,
+    }
 }
 
 /// All entries sorted by path, with the directories above every node: `None` for a directory.
@@ -278,6 +297,18 @@ mod tests {
             let joined = if b + 1024 <= MAX_FRAME { vec![1024, b + 1024, 1024] } else { expected };
             assert_eq!(sizes, joined, "delta {delta}");
         }
+    }
+
+    #[test]
+    fn directories_that_wheels_share_have_frames_to_themselves() {
+        let packages = "venv/lib/python3.12/site-packages";
+        let files = ["venv/bin/run", &format!("{packages}/a/b.py"), &format!("{packages}/c.py")];
+        let (bytes, blob) = blob(&tree(&files.map(|path| (path, b"x".to_vec()))));
+        let index = frames::index_size(bytes.last_chunk().unwrap(), blob.size).unwrap();
+        let frames = frames::parse(&bytes[bytes.len() - index..], blob.size, blob.unpacked_size).unwrap();
+        let sizes: Vec<_> = frames.iter().map(|frame| frame.decompressed / 512).collect();
+        // venv, bin; run; lib, python3.12, site-packages; a, b.py, c.py; the end.
+        assert_eq!(sizes, [2, 2, 3, 5, 2]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Several small layers of a bundle as one layer of an image.
 //!
-//! Frames are copied as they are. Only one with a path that came before already (a directory above several wheels'
-//! files, nearly always) is compressed anew without it: a layer must not name a path twice (OCI image specification,
-//! "Layer Changesets").
+//! Frames are copied as they are. Only one with a path that came before already is compressed anew without it, or left out
+//! where nothing else is in it: a layer must not name a path twice (OCI image specification, "Layer Changesets"). The
+//! directories that all wheels have are frames of their own; what is left are namespace packages, with a directory of
+//! several wheels.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -97,6 +98,31 @@ mod tests {
             programs: BTreeMap::new(),
         };
         (layer, file.into())
+    }
+
+    #[test]
+    fn the_files_of_ordinary_wheels_are_copied_as_they_are_compressed() {
+        let directory = tempfile::tempdir().unwrap();
+        let packages = "venv/lib/python3.12/site-packages";
+        let wheel = |name: &str| {
+            let (module, program) = (format!("{packages}/{name}/m.py"), format!("venv/bin/{name}"));
+            written(directory.path(), name, &[(&module, 3000), (&program, 2000)])
+        };
+        let (one, two) = (wheel("a"), wheel("b"));
+        let made = join(&[(1, &one.0, &one.1), (2, &two.0, &two.1)], &BTreeSet::new()).unwrap();
+        let mut files = 0;
+        for (layer, place) in [&one, &two] {
+            let count_copied = |frame: super::super::frames::Content| {
+                if frame.entries.iter().any(|placed| placed.range.len() > 1024) {
+                    files += 1;
+                    let bytes = &frame.compressed;
+                    assert!(made.bytes.windows(bytes.len()).any(|window| window == bytes));
+                }
+                Ok(true)
+            };
+            Frames::open(place, layer).unwrap().each(count_copied).unwrap();
+        }
+        assert_eq!(files, 4, "a program and a module of each");
     }
 
     #[test]
