@@ -75,8 +75,8 @@ fn the_bytes_of_a_layer_are_what_they_were_at_level_17() {
 }
 
 const GOLDEN: [(i32, &str); 4] = [
-    (1, "30c8d6e60dd35596c35add4da1d506ccb6c61c695127b5707a0a96d4fdae79b5"),
-    (3, "54df380afd4845bc8ee821c2979e7027be4b98e43232dba8b5eb18d7d70c130b"),
-    (9, "0d101941a4a9344922eedb7ee6c43e693417674fcd2c233b983c7caaa4706efe"),
-    (17, "3dae087ece209be3dfad485df1d8995dcbbd3d88a4acc4150084d8f34d9f7dd3"),
+    (1, "aed6094d562ae946042ff004c9ea1e72e0e4cc32f8c476124d13529d5f9538cf"),
+    (3, "b8a70eab97f21a71795d90f1f5219dd66d64a7feb0db4857bcaee4ef7c7b25d5"),
+    (9, "3f39a73011148400a63dece6cf7632b260292d915a5f788705bec06e5ec6a8c4"),
+    (17, "6ae4ba547c15c2deea4ad1f759bf8e07a2c746f85413eef03f2e0fe0829b97aa"),
 ];

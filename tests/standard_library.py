@@ -19,6 +19,7 @@ LEFT_OUT = {
     "_tkinter": "is left out unless it is kept",
     "turtle": "needs tkinter",
     "turtledemo": "is left out unless it is kept",
+    "nis": "is left out unless it is kept",
     "_ctypes_test": "is for tests, and left out with them",
     "__phello__": "is for tests, and prints",
     "__hello__": "is for tests, and prints",
