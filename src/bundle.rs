@@ -71,7 +71,11 @@ impl Begun {
         let directory = directory_of(out).to_owned();
         let start = align(launcher.bytes.len() as u64);
         let (wishes, wanted) = channel();
-        let writer = thread::spawn(move || Layers::copy(Unfinished::new(&directory)?, start, &wanted));
+        let writer = thread::spawn(move || {
+            // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
+            let _ = rustix::process::nice(5);
+            Layers::copy(Unfinished::new(&directory)?, start, &wanted)
+        });
         Begun { launcher, wishes, writer }
     }
 

@@ -57,9 +57,11 @@ impl Compiler {
     /// below `directories` are one chunk, their byte code waits for whoever wants it. It is a guess: for other files
     /// it is not used, and what fails here is found out by whoever compiles.
     pub fn foresee(&self, tree: &Tree, directories: &[&str]) {
+        // It starts while the files are read.
+        self.servers.start_one();
         let sources = sources(tree, directories).unwrap_or_default();
         let chunks = chunks(&sources);
-        let [chunk] = chunks.as_slice() else { return self.servers.start_one() };
+        let [chunk] = chunks.as_slice() else { return };
         let Ok(requests) = requests(chunk).map(Arc::new) else { return };
         let (sender, answers) = channel();
         *self.foreseen() = Some(Foreseen { requests: Arc::clone(&requests), answers });
