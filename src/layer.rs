@@ -3,13 +3,14 @@
 //! The blob depends on the tree's paths, contents and exec bits and on nothing else: not on the number
 //! of cores, which only decides how many frames are compressed at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use coil_bootstrap::format::checksum::{Checksum, Summing};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::frames::{self, MAX_FRAME};
+use coil_bootstrap::format::manifest::{LAYER_MEDIA_TYPE, Layer, LayerKind};
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::format::tar::{self, Entry, Kind};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,26 @@ pub struct Blob {
     pub diff_id: Digest,
     /// The length of the uncompressed tar archive in bytes.
     pub unpacked_size: u64,
+}
+
+impl Blob {
+    /// This blob in a manifest, `offset` bytes behind the beginning of the section of layers; without a version and
+    /// without programs.
+    pub fn described(&self, kind: LayerKind, name: impl Into<String>, offset: u64) -> Layer {
+        Layer {
+            kind,
+            name: name.into(),
+            version: None,
+            media_type: LAYER_MEDIA_TYPE.into(),
+            digest: self.digest,
+            checksum: self.checksum,
+            size: self.size,
+            diff_id: self.diff_id,
+            unpacked_size: self.unpacked_size,
+            offset,
+            programs: BTreeMap::new(),
+        }
+    }
 }
 
 /// Where the blob of a layer lies: in a file of its own, or inside a bundle.

@@ -18,8 +18,7 @@ use coil_bootstrap::error::Error;
 use coil_bootstrap::first_start::prepare;
 use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{
-    CLibraryRule, Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Python,
-    SCHEMA, Slot, Source,
+    CLibraryRule, Command, Environment, Layer, LayerKind, Manifest, Platform, Python, SCHEMA, Slot, Source,
 };
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::format::stamp;
@@ -116,19 +115,7 @@ fn tree(files: &[(&str, Vec<u8>)]) -> Tree {
 }
 
 fn describe(kind: LayerKind, blob: &Blob, offset: u64) -> Layer {
-    Layer {
-        kind,
-        name: format!("{kind:?}"),
-        version: None,
-        media_type: LAYER_MEDIA_TYPE.into(),
-        digest: blob.digest,
-        checksum: blob.checksum,
-        size: blob.size,
-        diff_id: blob.diff_id,
-        unpacked_size: blob.unpacked_size,
-        offset,
-        programs: Default::default(),
-    }
+    blob.described(kind, format!("{kind:?}"), offset)
 }
 
 fn manifest(layers: Vec<Layer>) -> Manifest {

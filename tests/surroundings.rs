@@ -46,8 +46,12 @@ const SERVICE: u32 = 61_234;
 fn as_service(packed: &Packed, state: &Path, prepare: &str) -> Ran {
     let script = format!(
         "set -e; mount --bind \"$1\" \"$1\"; mount --bind / /mnt; cd /mnt
-        mount -o remount,bind,ro /mnt; mount --bind \"$1\" \"/mnt$1\"
-        for place in tmp var/tmp dev/shm; do mount -t tmpfs -o ro tmpfs $place; done
+        mount -o remount,bind,ro /mnt
+        for place in tmp var/tmp dev/shm; do mount -t tmpfs tmpfs $place; done
+        # What is started may lie in one of these.
+        mkdir -p \".$1\" \"$(dirname \".$0\")\"; [ -e \".$0\" ] || touch \".$0\"
+        mount --bind \"$0\" \".$0\"; mount --bind \"$1\" \".$1\"
+        for place in tmp var/tmp dev/shm; do mount -o remount,ro $place; done
         mount -t proc proc proc; {prepare}
         exec chroot . setpriv --reuid={SERVICE} --regid={SERVICE} --clear-groups --no-new-privs \
             env -i PATH=/usr/bin:/bin $variables \"$0\" one 'two three'"

@@ -64,9 +64,7 @@ fn check(layer: &Layer, place: &BlobPlace) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use coil_bootstrap::format::manifest::{LAYER_MEDIA_TYPE, LayerKind};
+    use coil_bootstrap::format::manifest::LayerKind;
 
     use super::*;
     use crate::layer;
@@ -84,19 +82,7 @@ mod tests {
         let blob = layer::write(&tree, 3, &Pool::new(1), &mut bytes).unwrap();
         let file = directory.join(name);
         std::fs::write(&file, bytes).unwrap();
-        let layer = Layer {
-            kind: LayerKind::Wheel,
-            name: name.into(),
-            version: None,
-            media_type: LAYER_MEDIA_TYPE.into(),
-            digest: blob.digest,
-            checksum: blob.checksum,
-            size: blob.size,
-            diff_id: blob.diff_id,
-            unpacked_size: blob.unpacked_size,
-            offset: 0,
-            programs: BTreeMap::new(),
-        };
+        let layer = blob.described(LayerKind::Wheel, name, 0);
         (layer, file.into())
     }
 

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coil_bootstrap::format::manifest::{
-    CLibraryRule, LAYER_MEDIA_TYPE, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
+    CLibraryRule, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
 };
 
 use self::side_by_side::both;
@@ -360,19 +360,9 @@ struct Layers {
 impl Layers {
     fn add(&mut self, kind: LayerKind, (name, version): (&str, Option<&str>), blob: Blob, listing: Listing) {
         let end = self.layers.last().map_or(0, |last| last.offset + last.size);
-        self.layers.push(Layer {
-            kind,
-            name: name.to_owned(),
-            version: version.map(str::to_owned),
-            media_type: LAYER_MEDIA_TYPE.into(),
-            digest: blob.digest,
-            checksum: blob.checksum,
-            size: blob.size,
-            diff_id: blob.diff_id,
-            unpacked_size: blob.unpacked_size,
-            offset: align(end),
-            programs: listing.programs.clone(),
-        });
+        let version = version.map(str::to_owned);
+        let programs = listing.programs.clone();
+        self.layers.push(Layer { version, programs, ..blob.described(kind, name, align(end)) });
         self.listings.push(listing);
     }
 }

@@ -10,8 +10,8 @@ use coil::layer::{self, Blob};
 use coil::pool::Pool;
 use coil::tree::{Content, Node, Tree};
 use coil_bootstrap::format::manifest::{
-    CLibraryRule, Command, Environment, LAYER_MEDIA_TYPE, Layer, LayerKind, Manifest, Platform, Program,
-    Python, SCHEMA, Slot, Source,
+    CLibraryRule, Command, Environment, Layer, LayerKind, Manifest, Platform, Program, Python, SCHEMA, Slot,
+    Source,
 };
 use coil_bootstrap::format::path::TreePath;
 
@@ -110,19 +110,8 @@ fn path_of(text: &str) -> TreePath {
 fn describe(kind: LayerKind, blob: &Blob, offset: u64) -> Layer {
     let native = Program { loader_slot: SLOTS[0], search_path_slot: SLOTS[1], search_path: Vec::new() };
     let programs = (kind == LayerKind::Wheel).then(|| (path_of("venv/bin/native"), native));
-    Layer {
-        kind,
-        name: format!("{kind:?}").to_lowercase(),
-        version: None,
-        media_type: LAYER_MEDIA_TYPE.into(),
-        digest: blob.digest,
-        checksum: blob.checksum,
-        size: blob.size,
-        diff_id: blob.diff_id,
-        unpacked_size: blob.unpacked_size,
-        offset,
-        programs: programs.into_iter().collect(),
-    }
+    let programs = programs.into_iter().collect();
+    Layer { programs, ..blob.described(kind, format!("{kind:?}").to_lowercase(), offset) }
 }
 
 fn manifest(layers: Vec<Layer>) -> Manifest {
