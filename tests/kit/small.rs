@@ -44,8 +44,12 @@ fn pack(version: &str) -> Packed {
         described.push(layer);
         blobs.push(path.into());
     }
-    let path = place.join("small");
-    coil::bundle::write(&path, Launcher::ours().unwrap(), &manifest(described), &blobs).unwrap();
+    let (written, path) = (place.join("written"), place.join("small"));
+    coil::bundle::write(&written, Launcher::ours().unwrap(), &manifest(described), &blobs).unwrap();
+    // A program that another test starts meanwhile inherits the open file for a moment, and what is open for writing cannot be
+    // executed. Nobody inherits what `cp` has open.
+    let copied = std::process::Command::new("cp").arg(written).arg(&path).status().unwrap();
+    assert!(copied.success());
     Packed::at(path)
 }
 
