@@ -30,7 +30,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coil", required=True, type=Path)
     parser.add_argument("--python", required=True, type=Path, help="a CPython 3.11 with pip")
-    parser.add_argument("--mirror", default="http://deb.debian.org/debian")
+    parser.add_argument("--mirror", help="where debootstrap gets packages, if not where it would by itself")
     parser.add_argument("--root", type=Path, help="a slim root that is there")
     parser.add_argument("--write", type=Path, help="the document to fill in")
     options = parser.parse_args()
@@ -47,7 +47,8 @@ def main():
 
 def slim(root, mirror):
     """A root with Debian's Python, and what its slim images leave out removed."""
-    run(["debootstrap", "--variant=minbase", "--include=ca-certificates,python3", "bookworm", root, mirror])
+    words = ["debootstrap", "--variant=minbase", "--include=ca-certificates,python3", "bookworm", root]
+    run(words + ([mirror] if mirror else []))
     for name in LEFT_OUT:
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir()

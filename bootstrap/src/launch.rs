@@ -31,7 +31,7 @@ use crate::trace::{self, shown};
 
 /// Variables that would lead the interpreter to another standard library, or other modules. They are
 /// meant for the machine's Python and taken out of the app's environment, unless COIL_INHERIT is set.
-const FOREIGN: [&str; 6] = [
+pub const FOREIGN: [&str; 6] = [
     "PYTHONHOME",
     "PYTHONPATH",
     "PYTHONPLATLIBDIR",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -73,34 +73,31 @@ struct Request {
 impl Registry {
     /// Starts one.
     pub fn new(manners: Manners) -> Registry {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = listener.local_addr().expect("it has an address").port();
-        let kept = Arc::new(Mutex::new(Kept::default()));
-        let shared = Arc::clone(&kept);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&shared);
-                thread::spawn(move || {
-                    let mut stream = stream;
-                    while serve(&mut stream, manners, port, &kept).is_some() {}
-                });
-            }
-        });
-        Registry { port, kept }
+        Registry::listening(manners, Some)
     }
 
     /// Starts one that speaks TLS: at an address that is this machine, and is not believed to be.
     pub fn with_tls(manners: Manners, tls: Arc<ServerConfig>) -> Registry {
+        Registry::listening(manners, move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&tls)).ok()?;
+            Some(StreamOwned::new(connection, stream))
+        })
+    }
+
+    /// `speaking` makes of a connection what is read from and written to.
+    fn listening<S: Read + Write>(
+        manners: Manners,
+        speaking: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+    ) -> Registry {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it has an address").port();
         let kept = Arc::new(Mutex::new(Kept::default()));
-        let shared = Arc::clone(&kept);
+        let (shared, speaking) = (Arc::clone(&kept), Arc::new(speaking));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                let (kept, speaking) = (Arc::clone(&shared), Arc::clone(&speaking));
                 thread::spawn(move || {
-                    let Ok(connection) = ServerConnection::new(tls) else { return };
-                    let mut stream = StreamOwned::new(connection, stream);
+                    let Some(mut stream) = speaking(stream) else { return };
                     while serve(&mut stream, manners, port, &kept).is_some() {}
                 });
             }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use coil_bootstrap::format::manifest::Manifest;
+use coil_bootstrap::launch::FOREIGN;
 
 use super::seen::Seen;
 use crate::image::base::{HOME, USER};
@@ -17,16 +18,6 @@ use crate::image::starts::{ENVIRONMENT, PROGRAMS};
 
 /// What engines assume where an image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Variables for another Python than the one in the image.
-const FOREIGN: [&str; 6] = [
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONPLATLIBDIR",
-    "PYTHONPYCACHEPREFIX",
-    "PYTHONEXECUTABLE",
-    "__PYVENV_LAUNCHER__",
-];
 
 /// What a base may say beside what coil itself writes, and hands on.
 const HANDED_ON: [&str; 3] = ["Healthcheck", "Shell", "Volumes"];
