@@ -245,18 +245,18 @@ pub(super) mod tests {
             "lib -> usr/lib",
             "etc/",
             "etc/up -> ../../../usr/lib/x",
-            "etc/top -> /lib",
+            "etc/base -> /lib",
             "etc/round -> round",
             "usr/lib/y == usr/lib/x",
         ]]);
         assert_eq!(all.place("lib/new", true).unwrap(), "usr/lib/new");
         assert_eq!(all.place("lib", false).unwrap(), "lib");
-        for path in ["lib/x", "etc/up", "etc/top/x", "etc/top/../lib/y"] {
+        for path in ["lib/x", "etc/up", "etc/base/x", "etc/base/../lib/y"] {
             assert_eq!(all.read(path).unwrap().unwrap(), b"content", "{path}");
         }
         assert!(all.place("etc/round", true).is_none() && all.place("usr/lib/x/y", true).is_none());
         assert_eq!(all.names_in("lib"), ["x", "y"]);
-        assert_eq!((all.anything_in("etc"), all.anything_in("lib")), (Some("etc/top"), Some("lib")));
+        assert_eq!((all.anything_in("etc"), all.anything_in("lib")), (Some("etc/base"), Some("lib")));
         assert_eq!(seen(&[&["app/", "app/empty/"]]).anything_in("app"), None);
     }
 }
