@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
 //! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the digest of its inputs
+//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
@@ -101,7 +102,7 @@ impl Store {
                 .because(error)
                 .hint("set COIL_CACHE to a directory you can write to")
         };
-        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "pythons", "work", "tmp"] {
+        for name in ["blobs", "made", "compiled", "wheels", "bundles", "runtimes", "pythons", "work", "tmp"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| cannot(&directory, error.into()))?;
         }
@@ -146,6 +147,11 @@ impl Store {
     /// Where the Python in the archive with this digest is unpacked, if it is there.
     pub fn python(&self, archive: &Digest) -> PathBuf {
         self.root.join("pythons").join(archive.hex())
+    }
+
+    /// Where the byte code of an app is, if it is there.
+    pub fn compiled(&self, key: Key) -> PathBuf {
+        self.root.join("compiled").join(key.digest.hex())
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.

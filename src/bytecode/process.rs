@@ -56,13 +56,6 @@ impl Servers {
         Servers { executable: executable.to_owned(), program, idle: Mutex::new(Vec::new()) }
     }
 
-    /// Starts an interpreter that will be wanted soon; where that fails, whoever wants it finds out.
-    pub fn start_one(&self) {
-        if let Ok(server) = Server::start(self) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-        }
-    }
-
     /// Compiles `requests` in a process that has compiled nothing before; fails where the interpreter cannot
     /// be started or dies.
     pub fn compile(&self, requests: &[Request]) -> Result<Vec<Answer>> {
@@ -83,6 +76,22 @@ impl Servers {
                 let path = requests.get(answers.len()).map_or("nothing", |request| request.path.as_str());
                 Err(server.death(cause, &self.executable, path))
             }
+        }
+    }
+
+    /// Compiles one file, in a process of its own.
+    pub fn compile_one(&self, request: Request) -> Result<Answer> {
+        let none = || Answer::Nothing("the interpreter said nothing".to_owned());
+        Ok(self.compile(&[request])?.pop().unwrap_or_else(none))
+    }
+}
+
+impl Answer {
+    /// The byte code, or why there is none.
+    pub fn bytes(self) -> Result<Vec<u8>, String> {
+        match self {
+            Answer::ByteCode(bytes) => Ok(bytes),
+            Answer::Nothing(reason) => Err(reason),
         }
     }
 }
