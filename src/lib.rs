@@ -4,10 +4,10 @@
 
 pub mod bundle;
 pub mod bytecode;
+pub mod checksums;
 pub mod cli;
 pub mod commands;
 pub mod compare;
-pub mod contents;
 pub mod elf;
 pub mod error;
 pub mod find_python;

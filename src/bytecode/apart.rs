@@ -15,7 +15,7 @@ use coil_bootstrap::format::path::TreePath;
 use super::earlier::{Earlier, Key};
 use super::process::{Answer, Request};
 use super::{Compiler, broken, python_files, unreadable, warning};
-use crate::contents::Contents;
+use crate::checksums::Checksums;
 use crate::error::{Context, Result};
 use crate::pool::Line;
 use crate::tree::{Content, Node, Tree};
@@ -68,12 +68,17 @@ impl Apart {
     }
 
     /// Adds byte code for every `.py` file of `tree` that is below one of `directories`, and writes down in the
-    /// background what it was, if any had to be compiled. `contents` are those of the tree.
+    /// background what it was, if any had to be compiled. `checksums` are those of the tree.
     ///
     /// Returns a warning for every file that has none, saying why. Byte code that is there already is replaced.
     /// Fails only where the interpreter does. The bytes for a file depend on the interpreter, on its path and on its
     /// content, and on nothing else.
-    pub fn compile(&self, tree: &mut Tree, directories: &[&str], contents: &Contents) -> Result<Vec<String>> {
+    pub fn compile(
+        &self,
+        tree: &mut Tree,
+        directories: &[&str],
+        checksums: &Checksums,
+    ) -> Result<Vec<String>> {
         let begun = {
             let mut ahead = self.ahead();
             ahead.is_over = true;
@@ -83,7 +88,7 @@ impl Apart {
         let files: Vec<_> = files.collect();
         let (mut compiled, mut missing) = (Compiled::new(), Vec::new());
         for (path, node) in files {
-            let key = contents.file(&path).map(|content| self.earlier.key(&path, content));
+            let key = checksums.file(&path).map(|content| self.earlier.key(&path, content));
             let found = key.and_then(|key| Some((key, self.earlier.get(&key)?)));
             match found.map(|(key, bytes)| (key, self.compiler.add(tree, &path, &node, bytes))) {
                 Some((key, Ok(place))) => drop(compiled.insert(path, (key, place))),

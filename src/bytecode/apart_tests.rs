@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::tests::{byte_code, interpreter, put, tree};
 use super::*;
-use crate::contents::Contents;
+use crate::checksums::Checksums;
 
 /// A directory with a cache, and an interpreter that writes down what it is told to compile.
 struct Place(tempfile::TempDir);
@@ -47,8 +47,8 @@ impl Place {
     /// Compiles, and waits until all of that is written down.
     fn compiled_with(&self, python: &Path, files: &[(&str, &str)]) -> Outcome {
         let mut tree = tree(files);
-        let contents = Contents::of(&tree).unwrap();
-        let warnings = self.apart(python).compile(&mut tree, &["app"], &contents).unwrap();
+        let checksums = Checksums::of(&tree).unwrap();
+        let warnings = self.apart(python).compile(&mut tree, &["app"], &checksums).unwrap();
         (warnings, byte_code(&tree))
     }
 
@@ -139,27 +139,29 @@ fn what_is_compiled_ahead_is_used_where_it_is_for_the_same_files() {
         let apart = place.apart(&place.python());
         apart.foresee(&tree(guess), &["app"]);
         let mut tree = tree(&APP);
-        let contents = Contents::of(&tree).unwrap();
-        assert!(apart.compile(&mut tree, &["app"], &contents).unwrap().is_empty());
+        let checksums = Checksums::of(&tree).unwrap();
+        assert!(apart.compile(&mut tree, &["app"], &checksums).unwrap().is_empty());
         assert!(byte_code(&tree) == expected.1);
         let log = fs::read(place.log()).unwrap();
         let asked = log.windows(13).filter(|window| *window == b"/app/pkg/c.py").count();
         assert_eq!(asked, if guess == &APP { 1 } else { 2 });
     }
+    fs::remove_file(place.log()).unwrap();
     // Nothing is missing: no interpreter is started.
-    place.apart(Path::new("/nonexistent/python")).foresee(&tree(&APP), &["app"]);
+    place.apart(&place.python()).foresee(&tree(&APP), &["app"]);
     // Whoever compiles has come: nothing more is begun.
-    let apart = place.apart(Path::new("/nonexistent/python"));
+    let apart = place.apart(&place.python());
     let mut empty = Tree::new();
-    let contents = Contents::of(&empty).unwrap();
-    apart.compile(&mut empty, &["app"], &contents).unwrap();
+    let checksums = Checksums::of(&empty).unwrap();
+    apart.compile(&mut empty, &["app"], &checksums).unwrap();
     apart.foresee(&tree(&old), &["app"]);
+    assert!(!place.log().exists());
 }
 
 #[test]
 fn a_file_that_changes_while_it_is_packed_leaves_nothing_wrong_behind() {
     let place = Place::new();
-    let before = Contents::of(&tree(&APP)).unwrap();
+    let before = Checksums::of(&tree(&APP)).unwrap();
     let mut changed = tree(&APP[1..]);
     put(&mut changed, "app/a.py", b"other = 1\n");
     place.apart(&place.python()).compile(&mut changed, &["app"], &before).unwrap();

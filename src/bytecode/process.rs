@@ -2,7 +2,7 @@
 //!
 //! An interpreter forks a child for every chunk, so that starting one is paid for once and every chunk still
 //! meets a process that has compiled nothing before. Requests and answers are described in
-//! `runtime-templates/compile.py`. A thread of its own writes the requests, so that neither side ever waits
+//! `runtime-templates/compile.py`. A thread of its own writes several requests, so that neither side ever waits
 //! for the other to read.
 
 use std::fs::File;
@@ -131,20 +131,23 @@ impl Server {
 
     fn talk(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> io::Result<()> {
         let Server { child, input, output, .. } = self;
+        let mut hear = || -> io::Result<()> {
+            for _ in requests {
+                answers.push(listen(output)?);
+            }
+            Ok(())
+        };
+        let mut killing = |heard: io::Result<()>| {
+            // The writer may wait for it. Whether killing works is of no interest: `wait` tells.
+            heard.inspect_err(|_| drop(child.kill()))
+        };
+        if requests.len() == 1 {
+            // It is read whole before anything is said.
+            return killing(ask(requests, input).and_then(|()| hear()));
+        }
         thread::scope(|scope| {
             scope.spawn(move || ask(requests, input));
-            let mut hear = || -> io::Result<()> {
-                for _ in requests {
-                    answers.push(listen(output)?);
-                }
-                Ok(())
-            };
-            let heard = hear();
-            if heard.is_err() {
-                // The writer may wait for it. Whether killing works is of no interest: `wait` tells.
-                let _ = child.kill();
-            }
-            heard
+            killing(hear())
         })
     }
 

@@ -12,8 +12,8 @@ use coil_bootstrap::format::path::TreePath;
 use super::Packing;
 use super::commands::Chosen;
 use crate::bytecode::{Apart, Earlier};
+use crate::checksums::Checksums;
 use crate::cli;
-use crate::contents::Contents;
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::project::Project;
@@ -49,10 +49,11 @@ pub fn layer(
     if tree.is_empty() {
         return Ok(None);
     }
-    let contents = Contents::of(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
-    let key = packing.key("app", python, &[&project.name, contents.all().as_bytes()]);
+    let checksums =
+        Checksums::of(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
+    let key = packing.key("app", python, &[&project.name, checksums.all().as_bytes()]);
     let layer = packing.store.layer(key, packing.level, || {
-        let warnings = compiler.compile(&mut tree, &["app", "venv"], &contents)?;
+        let warnings = compiler.compile(&mut tree, &["app", "venv"], &checksums)?;
         warnings.iter().for_each(|warning| packing.report.warning(warning));
         let origin = project.name.clone();
         let programs = BTreeMap::new();

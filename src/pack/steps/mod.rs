@@ -19,7 +19,7 @@ use self::workplace::Workplace;
 use super::closed_world::Expected;
 use super::wheels::Facts;
 use super::{Packing, libraries, runtime};
-use crate::contents::Contents;
+use crate::checksums::Checksums;
 use crate::error::{Context, Result};
 use crate::last_use;
 use crate::plan::Listing;
@@ -101,7 +101,7 @@ fn key(
     brought: Option<&StoredLayer<()>>,
     before: &Tree,
 ) -> Result<Digest> {
-    let sources = Contents::of(before).context(|| format!("cannot read the sources of {}", project.name))?;
+    let sources = Checksums::of(before).context(|| format!("cannot read the sources of {}", project.name))?;
     let wheels: Vec<&Digest> =
         installed.wheels.iter().chain(installed.unowned).map(|wheel| &wheel.blob.diff_id).collect();
     let key = serde_json::json!([

@@ -4,7 +4,7 @@
 //! read anew at every pack, and that takes many times as long where the CPU has no instructions for it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 
 use coil_bootstrap::format::checksum::{Checksum, Summing};
 use coil_bootstrap::format::path::TreePath;
@@ -13,34 +13,33 @@ use crate::tree::{Content, Tree};
 
 /// The checksums of a tree's files, as they were at one time.
 #[derive(Debug)]
-pub struct Contents {
+pub struct Checksums {
     files: BTreeMap<TreePath, Checksum>,
     all: Checksum,
 }
 
-impl Contents {
+impl Checksums {
     /// Reads every file of `tree`; fails as that fails.
-    pub fn of(tree: &Tree) -> io::Result<Contents> {
+    pub fn of(tree: &Tree) -> io::Result<Checksums> {
         let mut files = BTreeMap::new();
         let mut all = Summing::default();
         let mut add = |bytes: &[u8]| {
             all.update(&(bytes.len() as u64).to_le_bytes());
             all.update(bytes);
         };
-        let mut buffer = vec![0; 1 << 16];
         for (path, node) in tree.iter() {
             add(path.as_bytes());
             match &node.content {
                 Content::Symlink(target) => add(format!("link {target}").as_bytes()),
                 content => {
-                    let checksum = checksum(content, &mut buffer)?;
+                    let checksum = checksum_of(content)?;
                     add(if node.executable { b"program" } else { b"file" });
                     add(checksum.as_bytes());
                     files.insert(path.clone(), checksum);
                 }
             }
         }
-        Ok(Contents { files, all: all.finish() })
+        Ok(Checksums { files, all: all.finish() })
     }
 
     /// The checksum of everything: paths, contents, links, and which files may be executed.
@@ -54,11 +53,20 @@ impl Contents {
     }
 }
 
-fn checksum(content: &Content, buffer: &mut [u8]) -> io::Result<Checksum> {
+/// The checksum of a content, which need not fit into memory; of nothing for a link.
+pub fn checksum_of(content: &Content) -> io::Result<Checksum> {
+    match content.open()? {
+        Some((_, mut reader)) => checksum_of_reader(&mut reader),
+        None => Ok(Checksum::of(b"")),
+    }
+}
+
+/// The checksum of all that is left in `reader`.
+pub fn checksum_of_reader(reader: &mut dyn Read) -> io::Result<Checksum> {
     let mut sum = Summing::default();
-    let Some((_, mut reader)) = content.open()? else { return Ok(sum.finish()) };
+    let mut buffer = vec![0; 1 << 16];
     loop {
-        match reader.read(buffer) {
+        match reader.read(&mut buffer) {
             Ok(0) => return Ok(sum.finish()),
             Ok(count) => sum.update(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -96,10 +104,10 @@ mod tests {
             tree(&[("a", link("y"), false)]),
             tree(&[("a", bytes(), false), ("b", bytes(), false)]),
         ];
-        let sums: Vec<Checksum> = trees.iter().map(|tree| *Contents::of(tree).unwrap().all()).collect();
+        let sums: Vec<Checksum> = trees.iter().map(|tree| *Checksums::of(tree).unwrap().all()).collect();
         for (index, sum) in sums.iter().enumerate() {
             assert_eq!(sums.iter().position(|other| other == sum), Some(index));
-            assert_eq!(sum, Contents::of(&trees[index]).unwrap().all());
+            assert_eq!(sum, Checksums::of(&trees[index]).unwrap().all());
         }
     }
 
@@ -114,9 +122,9 @@ mod tests {
             ("b", Content::bytes(*b"x"), true),
             ("c", Content::Symlink("a".into()), false),
         ]);
-        let contents = Contents::of(&tree).unwrap();
-        assert_eq!(contents.file("a"), Some(&Checksum::of(long.as_bytes())));
-        assert_eq!(contents.file("b"), Some(&Checksum::of(b"x")));
-        assert_eq!((contents.file("c"), contents.file("d")), (None, None));
+        let checksums = Checksums::of(&tree).unwrap();
+        assert_eq!(checksums.file("a"), Some(&Checksum::of(long.as_bytes())));
+        assert_eq!(checksums.file("b"), Some(&Checksum::of(b"x")));
+        assert_eq!((checksums.file("c"), checksums.file("d")), (None, None));
     }
 }
