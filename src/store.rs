@@ -13,10 +13,11 @@
 //! ROOT/pack/lock             held by every pack, together; `coil cache prune` holds it alone
 //! ```
 //!
-//! Entries appear by a rename out of `tmp` and are never changed; their time of change says when they were used
-//! last. An entry that cannot be read counts as missing. Everything may be deleted at any time, and a pack
-//! makes it again; what it is about to use is safe from `coil cache prune`. Locks guard clean-up alone:
-//! two packs that make the same thing at once both make it, and one of the two stays.
+//! Entries appear by a rename out of `tmp` and are never changed; where the name is not that of the content, a newer one may
+//! take the place. Their time of change says when they were used last. An entry that cannot be read counts as
+//! missing. Everything may be deleted at any time, and a pack makes it again; what it is about to use is safe from
+//! `coil cache prune`. Locks guard clean-up alone: two packs that make the same thing at once both make it, and one
+//! of the two stays.
 
 mod census;
 
