@@ -19,6 +19,7 @@ mod activation;
 mod app;
 mod changes;
 mod exec;
+mod hush;
 mod instance;
 mod listening;
 mod peer;
