@@ -12,8 +12,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::app::{App, UNITS, need_root, write_whole};
+use super::app::{App, UNITS, need_root};
 use super::changes::{self, note};
+use super::credentials;
 use super::hush::hush;
 use super::instance::{self, lasting};
 use super::listening;
@@ -129,7 +130,7 @@ impl Handover<'_> {
         let units = self.release.units()?;
         self.check_addresses(&units)?;
         write(&units, |unit| !unit.of_release || before.is_none())?;
-        self.write_credentials(&units)?;
+        credentials::pass_on(app, &units)?;
         let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
         for (name, service) in &production.services {
             if service.kind == Kind::Release && is_new {
@@ -171,31 +172,6 @@ impl Handover<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Every file in the directory of credentials is one of every service.
-    fn write_credentials(&self, units: &[Unit]) -> Result<()> {
-        let mut changed = false;
-        let directory = self.app.credentials();
-        let names = settings::credentials(self.app);
-        let lines =
-            names.iter().map(|name| format!("LoadCredential={name}:{}/{name}\n", directory.display()));
-        let text = format!("{MARK}{}: the files in {}.\n[Service]\n", self.app.name(), directory.display());
-        let text = lines.fold(text, |text, line| text + &line);
-        for unit in units.iter().filter(|unit| unit.name.ends_with("@.service")) {
-            let place = Path::new(UNITS).join(format!("{}.d", unit.name));
-            let path = place.join("coil-credentials.conf");
-            let there = fs::read_to_string(&path).ok();
-            if names.is_empty() {
-                changed |= there.is_some() && fs::remove_file(&path).is_ok();
-                let _ = fs::remove_dir(&place);
-            } else if there.as_ref() != Some(&text) {
-                fs::create_dir_all(&place).map_err(Error::at("create", &place))?;
-                write_whole(&path, 0o644, text.as_bytes())?;
-                changed = true;
-            }
-        }
-        if changed { systemctl(&["daemon-reload"]) } else { Ok(()) }
     }
 
     /// Makes the release the one that serves, now and when the machine starts again.

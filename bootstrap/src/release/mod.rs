@@ -18,6 +18,7 @@
 mod activation;
 mod app;
 mod changes;
+mod credentials;
 mod exec;
 mod hush;
 mod instance;
