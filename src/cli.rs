@@ -1,7 +1,9 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
+mod deploy;
 mod image;
 
+pub use self::deploy::{Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
 
 use std::path::PathBuf;
@@ -53,6 +55,10 @@ pub enum Command {
     Rebase(Rebase),
     /// Make a container image of a bundle or a project: the same layers, from scratch.
     Image(Box<Image>),
+    /// Bring a bundle to hosts over ssh, and activate it there once it is on all of them.
+    Deploy(Deploy),
+    /// Put the previous release back on hosts.
+    Rollback(Rollback),
     /// Make a runtime as a file of its own, or show what is in one.
     #[command(subcommand)]
     Runtime(Runtime),

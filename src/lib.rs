@@ -7,6 +7,7 @@ pub mod bytecode;
 pub mod cli;
 pub mod commands;
 pub mod compare;
+pub mod deploy;
 pub mod elf;
 pub mod error;
 pub mod find_python;

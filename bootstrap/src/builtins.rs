@@ -30,6 +30,8 @@ pub enum Builtin {
     Install,
     /// Starts the interpreter.
     Python,
+    /// Receives a bundle over standard input, and installs it.
+    Receive,
     /// Makes again what of the cache differs from the bundle.
     Repair,
     /// Writes everything into a directory.
@@ -40,7 +42,7 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 9] = [
+const ALL: [(&str, Builtin, &str); 10] = [
     (
         "gc",
         Builtin::Clean,
@@ -50,6 +52,7 @@ const ALL: [(&str, Builtin, &str); 9] = [
     ("inspect", Builtin::Inspect, "what is inside: commands, Python, layers with their sizes"),
     ("install", Builtin::Install, "unpack into /var/lib/coil, or DIR, from where every user can start it"),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
+    ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
     ("unpack", Builtin::Unpack, "write all files inside into DIR, to look at them"),
     ("verify", Builtin::Verify, "compare every byte of the payload with its digest, and of what is unpacked"),
@@ -71,7 +74,7 @@ impl Builtin {
 /// Runs a command that needs no environment and returns the exit code.
 pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
     let text = match builtin {
-        Builtin::Help | Builtin::Python => help(bundle.manifest()),
+        Builtin::Help | Builtin::Python | Builtin::Receive => help(bundle.manifest()),
         Builtin::Inspect => inspect(bundle.manifest()),
         Builtin::Clean => clean(host)?,
         Builtin::Install => format!("{}\n", install(bundle, host)?.display()),
