@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Image(image) => commands::image::run(&image),
         Command::Deploy(deploy) => commands::deploy::run(&deploy),
         Command::Rollback(rollback) => commands::deploy::run_rollback(&rollback),
+        Command::Release(release) => commands::release::run(&release),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {

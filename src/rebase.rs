@@ -211,6 +211,7 @@ pub(crate) mod tests {
             c_library: CLibraryRule::Auto,
             environment: Environment::default(),
             image: Default::default(),
+            production: Default::default(),
             lock: None,
             source: None,
             recipe: None,

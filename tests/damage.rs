@@ -148,6 +148,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             ..Environment::default()
         },
         image: Default::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: None,

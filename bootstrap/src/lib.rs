@@ -22,6 +22,7 @@ pub mod mend;
 pub mod progress;
 pub mod receive;
 pub mod record;
+pub mod release;
 pub mod settle;
 pub mod tally;
 pub mod trace;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::release::App;
 
 use crate::cli::{Deploy, Rollback};
 use crate::deploy::{Course, Offering, Outcome, Ssh, State, json, roll_back, roll_out, table};
@@ -39,7 +40,7 @@ pub fn run_rollback(options: &Rollback) -> Result<()> {
         (Some(app), _) => app.clone(),
         (None, Some(bundle)) => {
             let bundle = Bundle::open(bundle).map_err(|error| Failure::new(error.to_string()))?;
-            bundle.manifest().name.clone()
+            App::of(bundle.manifest()).name().to_owned()
         }
         (None, None) => {
             return Err(Failure::new("which app? A host can have several")

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::format::checksum::{Checksum, Summing};
-use coil_bootstrap::format::manifest::is_command_name;
 use coil_bootstrap::receive::cut::{self, Part};
 use coil_bootstrap::receive::offer::{Group, Item, Offer, RELEASE_DIGITS};
 use coil_bootstrap::receive::wire::MAX_MESSAGE;
+use coil_bootstrap::release::App;
 
 use crate::error::{Context, Failure, Result};
 
@@ -23,6 +23,7 @@ const STEP: u64 = 1 << 20;
 /// A bundle, and what is said of it to a host.
 pub struct Offering {
     bundle: Bundle,
+    app: App,
     offer: Offer,
 }
 
@@ -33,10 +34,10 @@ impl Offering {
         let bundle = Bundle::open(path).map_err(|error| {
             Failure::new(error.to_string()).hint("`coil pack` makes bundles; is this file one?")
         })?;
-        let name = &bundle.manifest().name;
-        if !is_command_name(name) {
-            let message = format!("the app's name, {name:?}, cannot be that of a directory on a host");
-            return Err(Failure::new(message).hint("give it another one with `coil pack --name NAME`"));
+        if bundle.manifest().production.services.is_empty() {
+            let message = format!("{} has no services that a host could run", path.display());
+            return Err(Failure::new(message)
+                .hint("name them in a Procfile or under [tool.coil.services], and pack it again"));
         }
         let mut offer = Offer {
             size: bundle.size(),
@@ -52,12 +53,12 @@ impl Offering {
             add(&mut offer, &bundle, range, part, finely)?;
         }
         offer.checksum = sum(&bundle, 0..offer.size)?;
-        Ok(Offering { bundle, offer })
+        Ok(Offering { app: App::of(bundle.manifest()), bundle, offer })
     }
 
-    /// The app's name.
+    /// The app's name, as its directory has it.
     pub fn app(&self) -> &str {
-        &self.bundle.manifest().name
+        self.app.name()
     }
 
     /// The name of the release: the beginning of the manifest's digest.

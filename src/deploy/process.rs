@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::script::NOT_ROOT;
+use super::script::{NO_RELEASE, NOT_ROOT};
 use crate::error::{Context, Failure, Result};
 
 /// How much of what a host says is kept, in bytes.
@@ -192,12 +192,13 @@ impl Ended {
         matches!(self.code, Some(SSH_FAILED) | None)
     }
 
-    /// Why it failed, in one sentence without the host's name, and what to type next.
-    pub fn failure(&self) -> Failure {
-        let said = self.said();
+    /// Why a command for `app` failed, without the host's name, and what to type next.
+    pub fn failure(&self, app: &str) -> Failure {
+        let said = self.said(app);
         match self.code {
             Some(NOT_ROOT) => Failure::new("the login is not root, and a release is installed by root")
                 .hint(format!("log in as root@{}, or let coil become root with --sudo", self.plain_name())),
+            Some(NO_RELEASE) => Failure::new("systemd is not in charge of it, so it can run no services"),
             Some(SSH_FAILED) if said.is_empty() => Failure::new("ssh failed and did not say why"),
             Some(SSH_FAILED) => Failure::new(format!("ssh cannot reach it: {said}")),
             Some(code) if said.is_empty() => {
@@ -212,12 +213,17 @@ impl Ended {
         }
     }
 
-    /// The last line on standard error, without the name of who says it.
-    fn said(&self) -> String {
-        let line = self.errors.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-        let own = |name: &str| name == "ssh" || name.starts_with("launcher-");
-        let line = line.split_once(": ").filter(|(name, _)| own(name)).map_or(line, |(_, rest)| rest);
-        line.trim_end_matches('.').to_owned()
+    /// The last line on standard error, without the name of who says it; of a launcher, all that it says.
+    fn said(&self, app: &str) -> String {
+        let lines: Vec<&str> =
+            self.errors.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let is_speaker = |name: &str| name == app || name == "ssh" || name.starts_with("launcher-");
+        let speaks = |line: &&str| line.split_once(": ").is_some_and(|(name, _)| is_speaker(name));
+        let last = lines.len().saturating_sub(1);
+        let first = if self.is_broken() { last } else { lines.iter().rposition(speaks).unwrap_or(last) };
+        let said = lines.get(first..).unwrap_or_default().join("\n");
+        let named = said.split_once(": ").filter(|(name, _)| is_speaker(name));
+        named.map_or(said.as_str(), |(_, rest)| rest).trim_end_matches('.').to_owned()
     }
 
     fn plain_name(&self) -> &str {
@@ -233,7 +239,7 @@ mod tests {
     fn ended(code: i32, errors: &str) -> String {
         let host = Host("me@web1".into());
         let failure =
-            Ended { host, code: Some(code), output: String::new(), errors: errors.into() }.failure();
+            Ended { host, code: Some(code), output: String::new(), errors: errors.into() }.failure("site");
         format!("{failure} | {}", failure.advice().unwrap_or_default())
     }
 
@@ -246,6 +252,11 @@ mod tests {
         let refused = ended(255, "ssh: connect to host web1 port 22: Connection refused\r\n");
         assert_eq!(refused, "ssh cannot reach it: connect to host web1 port 22: Connection refused | ");
         assert_eq!(ended(125, "launcher-12: cannot write /x: full\n\n"), "cannot write /x: full | ");
+        let refused = ended(
+            125,
+            "motd: hi\nsite: site-web did not come up; its last words:\n  x: no\n1 serves as before\n",
+        );
+        assert_eq!(refused, "site-web did not come up; its last words:\n  x: no\n1 serves as before | ");
         assert!(ended(NOT_ROOT, "").ends_with("log in as root@web1, or let coil become root with --sudo"));
         assert!(
             ended(1, "sudo: a password is required\n").starts_with("the login may not become root: sudo: a ")

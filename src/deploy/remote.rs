@@ -1,10 +1,11 @@
 //! The launcher's own commands on a host: activate, rollback, status.
 
 use coil_bootstrap::receive::offer::is_release;
+use serde_json::Value;
 
 use super::process::{Host, Ssh};
 use super::script::{self, CURRENT};
-use crate::error::{Failure, Result};
+use crate::error::{Context, Failure, Result};
 
 /// What a command on a host came to.
 pub struct Said {
@@ -31,14 +32,24 @@ pub fn run(ssh: &Ssh, host: &Host, app: &str, release: Option<&str>, command: &s
             None => text += &format!("{line}\n"),
         }
     }
-    let result = if ended.code == Some(0) { Ok(text) } else { Err(ended.failure()) };
+    let result = if ended.code == Some(0) { Ok(text) } else { Err(ended.failure(app)) };
     Said { current, result }
 }
 
 /// Whether the release runs well on `host`, some time after it was activated.
 pub fn check(ssh: &Ssh, host: &Host, app: &str, release: &str) -> Result<()> {
-    let said = run(ssh, host, app, Some(release), "status");
-    said.result?;
+    let said = run(ssh, host, app, Some(release), "status --json");
+    let status: Value =
+        serde_json::from_str(&said.result?).context(|| "what it says of its units makes no sense".into())?;
+    let units = status["units"].as_object().into_iter().flatten();
+    for (unit, state) in units.filter(|(unit, _)| unit.ends_with(&format!("@{release}.service"))) {
+        let state = state.as_str().unwrap_or_default();
+        // Between two starts a service of a timer is inactive.
+        if !(state.starts_with("active") || state.starts_with("inactive")) {
+            return Err(Failure::new(format!("{unit} is {state}"))
+                .hint(format!("`journalctl -u {unit}` on {host} has its last words")));
+        }
+    }
     match said.current {
         Some(current) if current == release => Ok(()),
         Some(current) => Err(Failure::new(format!("it went back to release {current} by itself"))),

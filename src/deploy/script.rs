@@ -15,6 +15,9 @@ pub const CURRENT: &str = "coil-current";
 /// Its exit status where the login is not root and may not become root.
 pub const NOT_ROOT: i32 = 77;
 
+/// Its exit status where installing made no release: systemd is not in charge there.
+pub const NO_RELEASE: i32 = 78;
+
 /// Runs `line` as root: as it is where the login is root, with `sudo` where that is wanted.
 pub fn as_root(line: &str, sudo: bool) -> String {
     let other = if sudo { "exec sudo -n sh -c \"$1\"".to_owned() } else { format!("exit {NOT_ROOT}") };
@@ -24,27 +27,29 @@ pub fn as_root(line: &str, sudo: bool) -> String {
 
 /// Receives a bundle of `app` whose transfer is called `sum`: with the launcher of a release that is there and speaks
 /// as we do, else with one of `length` bytes that is sent first.
-pub fn receive(app: &str, length: usize, sum: &str) -> String {
+pub fn receive(app: &str, release: &str, length: usize, sum: &str) -> String {
     let found = format!(
         "for f in \"$d/current/$a\" \"$d\"/releases/*/\"$a\"; do \
          [ -x \"$f\" ] && [ \"$(COIL=receive \"$f\" 2>/dev/null </dev/null)\" = \"{HELLO}\" ] && break; f=; done"
     );
     let sent = format!(
-        "mkdir -p \"$d\" && mkdir -p -m 700 \"$i\" && f=\"$i/launcher-$$\" && trap \"rm -f \\\"$f\\\"\" 0 && \
+        "mkdir -p {STATE}/coil && mkdir -p -m 700 \"$i\" && f=\"$i/launcher-$$\" && trap \"rm -f \\\"$f\\\"\" 0 && \
          trap \"exit 1\" 1 2 15 && echo {SEND_LAUNCHER} && head -c {length} >\"$f\" && \
          [ \"$(wc -c <\"$f\")\" -eq {length} ] && chmod 700 \"$f\" || exit 73"
     );
     format!(
-        "umask 022; a={app}; d={STATE}/$a; i=$d/incoming; {found}; [ -n \"$f\" ] || {{ {sent}; }}; \
-         COIL=receive \"$f\" \"$a\"; s=$?; [ $s -ne 0 ] || rm -rf \"$i/{sum}\"; exit $s"
+        "umask 022; a={app}; d={STATE}/$a; i={STATE}/coil/incoming; {found}; [ -n \"$f\" ] || {{ {sent}; }}; \
+         COIL=receive \"$f\" \"$a\"; s=$?; [ $s = 0 ] || exit $s; rm -rf \"$i/{sum}\"; \
+         [ -e \"$d/releases/{release}/$a\" ] || exit {NO_RELEASE}"
     )
 }
 
-/// Runs one of the launcher's own commands with the release `release` of `app`, or with the current one.
+/// Runs one of the launcher's own commands, which may have arguments, with the release `release` of `app`, or with the current one.
 pub fn command(app: &str, release: Option<&str>, command: &str) -> String {
+    let (command, arguments) = command.split_once(' ').unwrap_or((command, ""));
     let place = release.map_or_else(|| "current".to_owned(), |release| format!("releases/{release}"));
     format!(
-        "a={app}; d={STATE}/$a; if [ -x \"$d/{place}/$a\" ]; then COIL={command} \"$d/{place}/$a\"; s=$?; \
+        "a={app}; d={STATE}/$a; if [ -x \"$d/{place}/$a\" ]; then COIL={command} \"$d/{place}/$a\" {arguments}; s=$?; \
          else echo \"there is no release of $a in $d\" >&2; s=66; fi; \
          echo \"{CURRENT} $(readlink \"$d/current\")\"; exit $s"
     )
@@ -58,7 +63,10 @@ mod tests {
 
     #[test]
     fn what_a_login_shell_gets_is_one_word_for_sh_in_single_quotes() {
-        for line in [receive("site", 1000, "0123"), command("site", Some("0123456789ab"), "activate")] {
+        for line in [
+            receive("site", "0123456789ab", 1000, "0123"),
+            command("site", Some("0123456789ab"), "status --json"),
+        ] {
             assert!(!line.contains(['\'', '!', '\n']), "{line}");
             let parsed = Command::new("sh").args(["-n", "-c", &line]).output().unwrap();
             assert!(parsed.status.success(), "{line}\n{}", String::from_utf8_lossy(&parsed.stderr));

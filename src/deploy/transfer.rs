@@ -45,7 +45,7 @@ pub fn bring(
 ) -> Result<()> {
     let launcher = offering.launcher()?;
     let sum = &offering.offer().checksum.hex()[..DIGITS];
-    let line = script::receive(offering.app(), launcher.len(), sum);
+    let line = script::receive(offering.app(), offering.release(), launcher.len(), sum);
     let mut pause = PAUSE;
     for left in (0..TRIES).rev() {
         let mut remote = ssh.start(host, &line)?;
@@ -61,9 +61,9 @@ pub fn bring(
                 pause *= 2;
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData && !ended.is_broken() => {
-                return Err(strange(&ended));
+                return Err(strange(&ended, offering.app()));
             }
-            _ => return Err(ended.failure()),
+            _ => return Err(ended.failure(offering.app())),
         }
     }
     Err(Failure::new("the connection breaks again and again")
@@ -113,10 +113,10 @@ fn speak(
 }
 
 /// The failure of a host that ended well and did not speak as it should.
-fn strange(ended: &Ended) -> Failure {
+fn strange(ended: &Ended, app: &str) -> Failure {
     match ended.code {
         Some(0) => Failure::new("it did not answer as a launcher of coil does")
             .hint("does the login's shell end before commands are run? `ssh HOST true` should say nothing"),
-        _ => ended.failure(),
+        _ => ended.failure(app),
     }
 }

@@ -133,6 +133,7 @@ fn check(reference: &Reference, old: &Runtime, new: &Runtime, lost: &BTreeSet<St
         c_library: CLibraryRule::Auto,
         environment: Environment::default(),
         image: Default::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: Some(Recipe { keep: old.kept.words(), ..Default::default() }),

@@ -184,6 +184,7 @@ pub fn pack_with(
         },
         environment,
         image: project.image,
+        production: project.production,
         lock,
         source: project.source,
         recipe: Some(recipe::of(options, runtime.facts.kept)?),

@@ -114,6 +114,7 @@ fn interpreter(runtime: &Runtime, place: BlobPlace, store: &Store) -> Result<Int
         c_library: CLibraryRule::Bundled,
         environment: Environment::default(),
         image: Default::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: None,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use coil_bootstrap::format::production::Service;
+
 use super::entry::EntryPoint;
 use super::pyproject::{ProjectTable, PyProject};
 use super::requirement::Requirement;
 use super::settings::{self, Settings};
-use super::{Build, about, check_command_name, procfile};
+use super::{Build, about, check_command_name, procfile, production};
 use crate::error::{Context, Failure, Result};
 use crate::lock::normal_name;
 
@@ -28,6 +30,8 @@ pub struct DirectoryProject {
     pub requirement_files: Vec<PathBuf>,
     /// The commands it states.
     pub commands: BTreeMap<String, EntryPoint>,
+    /// What a server keeps running of it.
+    pub services: BTreeMap<String, Service>,
     /// The versions of Python it runs on.
     pub requires_python: Option<String>,
     /// What it says of itself, as labels of an image.
@@ -65,6 +69,7 @@ impl DirectoryProject {
             requirements: Vec::new(),
             requirement_files: Vec::new(),
             commands: BTreeMap::new(),
+            services: BTreeMap::new(),
             requires_python: table.requires_python.clone(),
             about: about::labels(&table),
             settings,
@@ -81,8 +86,11 @@ impl DirectoryProject {
             project.take_dependencies(&table, extras, &root)?;
         }
         project.take_commands(&table, built)?;
-        project.take_procfile(&root)?;
-        project.settings.check_default(&project.commands, &settings_file.display().to_string())?;
+        let types = project.take_procfile(&root)?;
+        let said = std::mem::take(&mut project.settings.services);
+        let file = settings_file.display().to_string();
+        project.services = production::chosen(said, &project.commands, &types, &file)?;
+        project.settings.check_default(&project.commands, &file)?;
         Ok(project)
     }
 
@@ -132,18 +140,19 @@ impl DirectoryProject {
     }
 
     /// The process types of a Procfile are commands; `web` is what runs where nobody says what does.
-    fn take_procfile(&mut self, root: &Path) -> Result<()> {
+    /// Returns the names of those.
+    fn take_procfile(&mut self, root: &Path) -> Result<Vec<String>> {
         let types = procfile::find(root, &self.commands)?;
         let settings = &mut self.settings;
-        if settings.default.is_none() && types.contains_key(procfile::WEB) {
+        if settings.default.is_none() && types.commands.contains_key(procfile::WEB) {
             settings.default = Some(procfile::WEB.to_owned());
         }
-        if types.values().any(procfile::needs_port) {
+        if types.commands.values().any(procfile::needs_port) {
             let port = settings.environment.entry("PORT".to_owned());
             port.or_insert_with(|| procfile::PORT.to_owned());
         }
-        self.commands.extend(types);
-        Ok(())
+        self.commands.extend(types.commands);
+        Ok(types.names)
     }
 }
 

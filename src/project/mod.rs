@@ -17,6 +17,7 @@ pub mod lock_file;
 mod naming;
 pub mod nearest;
 pub mod procfile;
+pub mod production;
 pub mod pyproject;
 mod reader;
 pub mod requirement;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use coil_bootstrap::format::image::ImageSettings;
 use coil_bootstrap::format::manifest::Revision;
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::production::Production;
 use tempfile::TempDir;
 
 pub use choice::Choice;
@@ -124,6 +126,8 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// What is said of images that are made of it.
     pub image: ImageSettings,
+    /// What a server runs of it.
+    pub production: Production,
     /// Libraries that the host is to provide.
     pub host_libraries: Vec<String>,
     /// Libraries to bring from the machine that packs.
@@ -184,6 +188,7 @@ impl Project {
             requires_python: Vec::new(),
             variables: BTreeMap::new(),
             image: ImageSettings::default(),
+            production: Production::default(),
             host_libraries: Vec::new(),
             bring_libraries: Vec::new(),
             notes: Vec::new(),

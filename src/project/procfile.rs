@@ -21,13 +21,23 @@ pub const WEB: &str = "web";
 /// The port that foreman and honcho give the first process where none is set.
 pub const PORT: &str = "5000";
 
-/// The commands of `directory`'s Procfile, but those in `stated`; none where there is no Procfile.
-pub fn find(directory: &Path, stated: &BTreeMap<String, EntryPoint>) -> Result<BTreeMap<String, EntryPoint>> {
+/// What a Procfile says.
+#[derive(Debug, Default)]
+pub struct ProcessTypes {
+    /// The names of all, in its order.
+    pub names: Vec<String>,
+    /// The commands of those that are not stated elsewhere.
+    pub commands: BTreeMap<String, EntryPoint>,
+}
+
+/// The process types of `directory`'s Procfile, with the commands of those that are not in `stated`; none where there is
+/// no Procfile.
+pub fn find(directory: &Path, stated: &BTreeMap<String, EntryPoint>) -> Result<ProcessTypes> {
     let path = directory.join(NAME);
     match std::fs::read_to_string(&path) {
         Ok(text) => read(&text, &path.display().to_string(), stated),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
-            Ok(BTreeMap::new())
+            Ok(ProcessTypes::default())
         }
         Err(error) => Err(Failure::new(format!("{} cannot be read", path.display())).because(error)),
     }
@@ -38,12 +48,8 @@ pub fn needs_port(command: &EntryPoint) -> bool {
     command.expand && command.args.iter().any(|arg| arg.contains("{PORT}"))
 }
 
-fn read(
-    text: &str,
-    file: &str,
-    stated: &BTreeMap<String, EntryPoint>,
-) -> Result<BTreeMap<String, EntryPoint>> {
-    let mut commands = BTreeMap::new();
+fn read(text: &str, file: &str, stated: &BTreeMap<String, EntryPoint>) -> Result<ProcessTypes> {
+    let mut types = ProcessTypes::default();
     let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
@@ -62,6 +68,7 @@ fn read(
         if let Some(first) = lines.insert(name, number + 1) {
             return Err(wrong(&format!("{name} is there twice, first in line {first}")));
         }
+        types.names.push(name.to_owned());
         if stated.contains_key(name) {
             continue;
         }
@@ -70,9 +77,9 @@ fn read(
                 "say under [tool.coil.commands] what {name} runs: that goes before the Procfile"
             ))
         })?;
-        commands.insert(name.to_owned(), entry);
+        types.commands.insert(name.to_owned(), entry);
     }
-    Ok(commands)
+    Ok(types)
 }
 
 #[cfg(test)]
@@ -80,7 +87,7 @@ mod tests {
     use super::*;
 
     fn commands(text: &str) -> Result<BTreeMap<String, EntryPoint>> {
-        read(text, "Procfile", &BTreeMap::new())
+        read(text, "Procfile", &BTreeMap::new()).map(|types| types.commands)
     }
 
     #[test]
@@ -121,6 +128,6 @@ mod tests {
         let stated =
             BTreeMap::from([("release".to_owned(), EntryPoint::parse("manage.py migrate").unwrap())]);
         let read = read("web: a\nrelease: a && b\n", "Procfile", &stated).unwrap();
-        assert_eq!(read.keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(read.commands.keys().collect::<Vec<_>>(), ["web"]);
     }
 }

@@ -132,6 +132,7 @@ impl Reader {
         }
         self.declared.push(declared);
         let project = &mut self.project;
+        project.production.services.extend(directory.services);
         project.commands.extend(directory.commands);
         if let Some(build) = directory.build {
             project.builds.push(Build { date: place.date, ..build });
@@ -250,6 +251,7 @@ impl Reader {
         project.keep.extend(settings.keep);
         project.steps.extend(settings.build);
         project.image = over(std::mem::take(&mut project.image), settings.image);
+        project.production.settings.extend(settings.env);
         project.host_libraries.extend(settings.host_libraries);
         project.bring_libraries.extend(settings.bring_libraries);
         for (name, value) in settings.environment {

@@ -6,11 +6,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use coil_bootstrap::format::image::ImageSettings;
+use coil_bootstrap::format::production::Setting;
 use toml::{Table, Value};
 
 use super::entry::EntryPoint;
 use super::image;
 use super::nearest::nearest;
+use super::production::{self, Said};
 use super::words;
 use crate::error::{Context, Failure, Result};
 
@@ -24,6 +26,7 @@ const KEYS: &[&str] = &[
     "build",
     "commands",
     "default",
+    "env",
     "environment",
     "exclude",
     "extras",
@@ -34,6 +37,7 @@ const KEYS: &[&str] = &[
     "keep",
     "name",
     "python",
+    "services",
 ];
 
 /// What a project says about its packing. Every part may be missing.
@@ -65,6 +69,10 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// What is said of images that are made of it.
     pub image: ImageSettings,
+    /// What is said of the commands that a server keeps running.
+    pub services: BTreeMap<String, Said>,
+    /// The variables that come from the server.
+    pub env: BTreeMap<String, Setting>,
     /// Libraries that the host is to provide.
     pub host_libraries: Vec<String>,
     /// Libraries to bring from the machine that packs.
@@ -105,6 +113,8 @@ impl Settings {
                 }
                 "default" => settings.default = Some(text(value).ok_or_else(|| wrong("a string"))?),
                 "python" => settings.python = Some(text(value).ok_or_else(|| wrong("a string"))?),
+                "env" => settings.env = production::settings(value, file)?,
+                "services" => settings.services = production::services(value, file)?,
                 "image" => settings.image = image::read(value, file)?,
                 "include" => settings.include = texts(value).ok_or_else(|| wrong("a list of strings"))?,
                 "keep" => settings.keep = texts(value).ok_or_else(|| wrong("a list of strings"))?,

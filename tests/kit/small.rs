@@ -14,6 +14,7 @@ use coil_bootstrap::format::manifest::{
     Source,
 };
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::production::{Kind, Production, Service};
 
 use super::{Packed, standing};
 
@@ -31,11 +32,11 @@ pub fn small(version: &str) -> Packed {
 
 fn pack(version: &str) -> Packed {
     let layers = [runtime(), wheel(), app(version)];
-    bundle_of(&standing(&format!("small-{version}")), &layers)
+    bundle_of(&standing(&format!("small-{version}")), &layers, Production::default())
 }
 
 /// A bundle called `small` of a runtime, a wheel and an app, in the directory `place`.
-pub fn bundle_of(place: &Path, layers: &[Tree; 3]) -> Packed {
+pub fn bundle_of(place: &Path, layers: &[Tree; 3], production: Production) -> Packed {
     let kinds = [LayerKind::Runtime, LayerKind::Wheel, LayerKind::App];
     let (mut described, mut blobs, mut end) = (Vec::new(), Vec::new(), 0);
     for (kind, tree) in kinds.into_iter().zip(layers) {
@@ -49,7 +50,13 @@ pub fn bundle_of(place: &Path, layers: &[Tree; 3]) -> Packed {
         blobs.push(path.into());
     }
     let (written, path) = (place.join("written"), place.join("small"));
-    coil::bundle::write(&written, Launcher::ours().unwrap(), &manifest(described), &blobs).unwrap();
+    coil::bundle::write(
+        &written,
+        Launcher::ours().unwrap(),
+        &Manifest { production, ..manifest(described) },
+        &blobs,
+    )
+    .unwrap();
     // A program that another test starts meanwhile inherits the open file for a moment, and what is open for writing cannot be
     // executed. Nobody inherits what `cp` has open.
     let copied = std::process::Command::new("cp").arg(written).arg(&path).status().unwrap();
@@ -66,6 +73,11 @@ pub fn heavy(version: &str, runtime_seed: u64, wheel_seed: u64) -> [Tree; 3] {
         add(&mut app, &format!("app/static/{number}"), noise(1000 + number, 1 << 20), false);
     }
     [runtime, wheel, app]
+}
+
+/// A server keeps `small` running.
+pub fn kept_running() -> Production {
+    Production { services: [("small".into(), Service::of(Kind::Worker))].into(), ..Production::default() }
 }
 
 /// Bytes that no compressor makes shorter, always the same for one seed.
@@ -182,6 +194,7 @@ fn manifest(layers: Vec<Layer>) -> Manifest {
             ..Environment::default()
         },
         image: Default::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: None,

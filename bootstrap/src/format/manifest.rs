@@ -15,6 +15,7 @@ use super::checksum::Checksum;
 use super::digest::Digest;
 use super::image::ImageSettings;
 use super::path::TreePath;
+use super::production::Production;
 use super::recipe::Recipe;
 
 /// The version of the format that this code reads and writes.
@@ -62,6 +63,9 @@ pub struct Manifest {
     /// What is said of images that are made of it.
     #[serde(default, skip_serializing_if = "ImageSettings::is_empty")]
     pub image: ImageSettings,
+    /// What a server runs of it.
+    #[serde(default, skip_serializing_if = "Production::is_empty")]
+    pub production: Production,
     /// The exact set of distributions, as `pylock.toml` (PEP 751).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,

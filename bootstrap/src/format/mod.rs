@@ -11,6 +11,7 @@ mod hash_text;
 pub mod image;
 pub mod manifest;
 pub mod path;
+pub mod production;
 pub mod recipe;
 pub mod sections;
 pub mod stamp;

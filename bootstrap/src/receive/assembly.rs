@@ -81,7 +81,7 @@ impl<'a> Assembly<'a> {
                     let message = format!(
                         "{length} bytes at {start} arrived with another checksum than they were sent with"
                     );
-                    return Err(Error::Transfer(message));
+                    return Err(Error::Release(message));
                 }
                 (false, _) => *have = 0,
             }

@@ -1,9 +1,9 @@
 //! Receiving a bundle over standard input: what `coil deploy` talks to on the other machine.
 //!
 //! The sender offers a file by its pieces, this side says which ranges of it are lacking, those are sent, and the file is
-//! put together beside the app's releases and installed. Nothing is visible there before it is whole and compared; what
+//! put together in the system's store and installed. Nothing is visible there before it is whole and compared; what
 //! broke off goes on with the next transfer. It runs from any launcher, also from one without a payload, and must never do
-//! more than write below `STATE/APP/incoming` and start what it has received.
+//! more than write below `STATE/coil/incoming` and start what it has received.
 
 mod assembly;
 pub mod cut;
@@ -44,7 +44,7 @@ pub fn receive(host: &Host) -> Result<Option<PathBuf>> {
         return writeln!(output, "{HELLO}").map_err(said).map(|()| None);
     };
     let app = app.to_str().filter(|app| is_command_name(app));
-    let app = app.ok_or_else(|| Error::Transfer("COIL=receive takes the name of an app".into()))?;
+    let app = app.ok_or_else(|| Error::Release("COIL=receive takes the name of an app".into()))?;
     let state = Path::new(STATE);
     let current = current_release(state, app).unwrap_or_else(|| "-".into());
     writeln!(output, "{HELLO} {current}").and_then(|()| output.flush()).map_err(said)?;
@@ -75,8 +75,8 @@ pub fn take(
     let path = if is_offered(&there, &offer) {
         there
     } else {
-        let incoming = Partial::place(state, app);
-        sweep(&incoming, app, &offer);
+        let incoming = Partial::place(state);
+        sweep(&incoming, &offer);
         let partial = Partial::open(&incoming, app, &offer)?;
         let mut search = Search::of(&offer);
         if let Some(own) = own {
@@ -144,7 +144,7 @@ fn check_room(directory: &Path, needed: u64) -> Result<()> {
     let (room, needed) = (room >> 20, (needed >> 20) + 1);
     let message =
         format!("no space is left in {}: {room} MB are free and {needed} MB are needed", directory.display());
-    Err(Error::Transfer(message))
+    Err(Error::Release(message))
 }
 
 /// Whether the next transfer can go on with what has arrived: not where it is wrong, and not where it fills the disk.

@@ -1,12 +1,13 @@
 //! What has arrived of a file, kept so that a transfer that broke off goes on where it ended.
 //!
 //! ```text
-//! APP/incoming/SUM/part    the file up to where it has come: written from its beginning to its end
-//! APP/incoming/SUM/offer   what it is made of
-//! APP/incoming/SUM/APP     the whole file, while it is being installed
+//! coil/incoming/SUM/part    the file up to where it has come: written from its beginning to its end
+//! coil/incoming/SUM/offer   what it is made of
+//! coil/incoming/SUM/APP     the whole file, while it is being installed
 //! ```
 //!
-//! `SUM` is the beginning of the file's checksum. Its directory is locked by the process that receives, and by the
+//! It is in the system's store and not beside the app's releases: there, a directory of something else that has the app's
+//! name is left alone. `SUM` is the beginning of the file's checksum. Its directory is locked by the process that receives, and by the
 //! installation after it; a second one that receives the same file at the same time works in `SUM-PID`. What nobody has
 //! locked is swept when it is old, or when the installation is over.
 
@@ -45,9 +46,9 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Where files arrive for this app.
-    pub fn place(state: &Path, app: &str) -> PathBuf {
-        state.join(app).join("incoming")
+    /// Where files arrive.
+    pub fn place(state: &Path) -> PathBuf {
+        state.join("coil").join("incoming")
     }
 
     /// Opens what there is of the offered file, or begins it.
@@ -125,23 +126,29 @@ impl Partial {
 }
 
 /// Removes below `incoming` what is of no use any more: installed files, old transfers, launchers that were sent alone.
-pub fn sweep(incoming: &Path, app: &str, offer: &Offer) {
+pub fn sweep(incoming: &Path, offer: &Offer) {
     let own = &offer.checksum.hex()[..DIGITS];
     for entry in fs::read_dir(incoming).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(directory) = File::open(&path) else { continue };
         let locked = matches!(directory.try_lock(), Err(fs::TryLockError::WouldBlock));
         let is_own = entry.file_name().to_string_lossy() == *own;
-        let is_over = is_old(&path.join(PART), KEPT)
-            .unwrap_or(path.join(app).exists() || is_old(&path, KEPT) == Some(true));
+        let is_over =
+            is_old(&path.join(PART)).unwrap_or_else(|| holds_more(&path) || is_old(&path) == Some(true));
         if !locked && !is_own && is_over {
             remove_tree(&path, None);
         }
     }
 }
 
-/// Whether what is at `path` has not changed for so long; `None` where it cannot be said.
-fn is_old(path: &Path, age: Duration) -> Option<bool> {
+/// Whether there is the file of an installation in the directory.
+fn holds_more(directory: &Path) -> bool {
+    let mut entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name() != OFFER && entry.file_name() != PART)
+}
+
+/// Whether what is at `path` has not changed for as long as transfers are kept; `None` where it cannot be said.
+fn is_old(path: &Path) -> Option<bool> {
     let changed = fs::metadata(path).and_then(|there| there.modified()).ok()?;
-    Some(SystemTime::now().duration_since(changed).is_ok_and(|since| since > age))
+    Some(SystemTime::now().duration_since(changed).is_ok_and(|since| since > KEPT))
 }

@@ -70,14 +70,14 @@ pub fn broken(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => ended(),
         io::ErrorKind::InvalidData => nonsense(),
-        io::ErrorKind::TimedOut => Error::Transfer("nothing came for five minutes".into()),
+        io::ErrorKind::TimedOut => Error::Release("nothing came for five minutes".into()),
         _ => Error::at("read from", "standard input")(error),
     }
 }
 
 /// The error that the other side is gone.
 pub fn ended() -> Error {
-    Error::Transfer(
+    Error::Release(
         "the connection ended before the bundle was complete; what arrived is kept for the next deploy"
             .into(),
     )
@@ -85,5 +85,5 @@ pub fn ended() -> Error {
 
 /// The error that the other side is not `coil deploy`.
 pub fn nonsense() -> Error {
-    Error::Transfer("what was sent is not what `coil deploy` sends".into())
+    Error::Release("what was sent is not what `coil deploy` sends".into())
 }

@@ -88,6 +88,7 @@ fn manifest(packing: &Packing, installed: &Installed, brought: Option<StoredLaye
         // The same one on every machine.
         c_library: CLibraryRule::Bundled,
         image: Default::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: None,

@@ -17,6 +17,7 @@ impl Manifest {
         self.check_python()?;
         self.check_plan()?;
         self.image.check()?;
+        self.production.check(|name| self.commands.contains_key(name))?;
         self.recipe.as_ref().map_or(Ok(()), Recipe::check)?;
         if let Some(default) = &self.default
             && !self.commands.contains_key(default)

@@ -52,6 +52,7 @@ pub(crate) fn manifest() -> Manifest {
             scripts: [(path("bin/hello"), source("venv/bin/hello"))].into(),
         },
         image: ImageSettings::default(),
+        production: Default::default(),
         lock: None,
         source: None,
         recipe: None,
