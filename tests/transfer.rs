@@ -13,7 +13,7 @@ use std::thread;
 use coil::deploy::{Offering, send};
 use coil_bootstrap::error::Error;
 use coil_bootstrap::receive::take;
-use kit::{bundle_of, heavy, kept_running, scratch};
+use kit::{bundle_of, heavy, on_a_server, scratch};
 use tempfile::TempDir;
 
 /// A machine's `/var/lib`.
@@ -125,7 +125,7 @@ impl Machine {
 /// A bundle of this app, this runtime and this wheel.
 fn bundle(version: &str, runtime: u64, wheel: u64) -> (TempDir, PathBuf) {
     let place = scratch();
-    let path = bundle_of(place.path(), &heavy(version, runtime, wheel), kept_running()).path().to_owned();
+    let path = bundle_of(place.path(), &heavy(version, runtime, wheel), on_a_server()).path().to_owned();
     (place, path)
 }
 

@@ -8,7 +8,7 @@ use coil_bootstrap::receive::offer::is_release;
 use coil_bootstrap::receive::wire::HELLO;
 
 use super::offering::Offering;
-use super::process::{Ended, Host, Remote, Ssh};
+use super::process::{Host, Remote, Ssh};
 use super::script::{self, SEND_LAUNCHER};
 use super::send::send;
 use crate::error::{Failure, Result};
@@ -60,9 +60,7 @@ pub fn bring(
                 thread::sleep(pause);
                 pause *= 2;
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData && !ended.is_broken() => {
-                return Err(strange(&ended, offering.app()));
-            }
+            Err(_) if ended.code == Some(0) => return Err(strange()),
             _ => return Err(ended.failure(offering.app())),
         }
     }
@@ -113,10 +111,7 @@ fn speak(
 }
 
 /// The failure of a host that ended well and did not speak as it should.
-fn strange(ended: &Ended, app: &str) -> Failure {
-    match ended.code {
-        Some(0) => Failure::new("it did not answer as a launcher of coil does")
-            .hint("does the login's shell end before commands are run? `ssh HOST true` should say nothing"),
-        _ => ended.failure(app),
-    }
+fn strange() -> Failure {
+    Failure::new("it did not answer as a launcher of coil does")
+        .hint("does the login's shell run commands? `ssh HOST true` should say nothing")
 }

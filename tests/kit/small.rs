@@ -50,13 +50,11 @@ pub fn bundle_of(place: &Path, layers: &[Tree; 3], production: Production) -> Pa
         blobs.push(path.into());
     }
     let (written, path) = (place.join("written"), place.join("small"));
-    coil::bundle::write(
-        &written,
-        Launcher::ours().unwrap(),
-        &Manifest { production, ..manifest(described) },
-        &blobs,
-    )
-    .unwrap();
+    let mut manifest = manifest(described);
+    let service = |name: &String| (name.clone(), Command::of(path_of("app/main.py")));
+    manifest.commands.extend(production.services.keys().map(service));
+    manifest.production = production;
+    coil::bundle::write(&written, Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
     // A program that another test starts meanwhile inherits the open file for a moment, and what is open for writing cannot be
     // executed. Nobody inherits what `cp` has open.
     let copied = std::process::Command::new("cp").arg(written).arg(&path).status().unwrap();
@@ -75,9 +73,11 @@ pub fn heavy(version: &str, runtime_seed: u64, wheel_seed: u64) -> [Tree; 3] {
     [runtime, wheel, app]
 }
 
-/// A server keeps `small` running.
-pub fn kept_running() -> Production {
-    Production { services: [("small".into(), Service::of(Kind::Worker))].into(), ..Production::default() }
+/// What a server does with `small`: a step before a release becomes active, and a timer.
+pub fn on_a_server() -> Production {
+    let timer = Service { schedule: Some("daily".into()), ..Service::of(Kind::Timer) };
+    let services = [("step".into(), Service::of(Kind::Release)), ("tick".into(), timer)];
+    Production { services: services.into(), ..Production::default() }
 }
 
 /// Bytes that no compressor makes shorter, always the same for one seed.
