@@ -4,11 +4,13 @@ use coil_bootstrap::receive::offer::is_release;
 use serde_json::Value;
 
 use super::process::{Host, Ssh};
-use super::script::{self, CURRENT};
+use super::script::{self, BEFORE, CURRENT};
 use crate::error::{Context, Failure, Result};
 
 /// What a command on a host came to.
 pub struct Said {
+    /// The release that was current before, as far as the host said.
+    pub before: Option<String>,
     /// The release that is current afterwards, as far as the host said.
     pub current: Option<String>,
     /// What the command printed, or why it failed.
@@ -19,21 +21,27 @@ pub struct Said {
 pub fn run(ssh: &Ssh, host: &Host, app: &str, release: Option<&str>, command: &str) -> Said {
     let ended = match ssh.run(host, &script::command(app, release, command)) {
         Ok(ended) => ended,
-        Err(failure) => return Said { current: None, result: Err(failure) },
+        Err(failure) => return Said { before: None, current: None, result: Err(failure) },
     };
-    let mut current = None;
+    let (mut before, mut current) = (None, None);
     let mut text = String::new();
     for line in ended.output.lines() {
-        match line.strip_prefix(CURRENT) {
-            Some(link) => {
-                let name = link.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-                current = is_release(name).then(|| name.to_owned());
-            }
-            None => text += &format!("{line}\n"),
+        if let Some(link) = line.strip_prefix(BEFORE) {
+            before = release_of(link);
+        } else if let Some(link) = line.strip_prefix(CURRENT) {
+            current = release_of(link);
+        } else {
+            text += &format!("{line}\n");
         }
     }
     let result = if ended.code == Some(0) { Ok(text) } else { Err(ended.failure(app)) };
-    Said { current, result }
+    Said { before, current, result }
+}
+
+/// The release that the link leads to.
+fn release_of(link: &str) -> Option<String> {
+    let name = link.trim().trim_end_matches('/').rsplit('/').next()?;
+    is_release(name).then(|| name.to_owned())
 }
 
 /// Whether the release runs well on `host`, some time after it was activated.

@@ -197,6 +197,7 @@ fn take_back(
 
 fn go_back(app: &str, host: &Host, ssh: &Ssh, report: &Report, outcome: &mut Outcome) {
     let said = remote::run(ssh, host, app, None, "rollback");
+    outcome.before = outcome.before.take().or(said.before);
     outcome.now = said.current;
     match said.result {
         Ok(_) => {

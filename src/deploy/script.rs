@@ -9,7 +9,10 @@ use coil_bootstrap::receive::wire::HELLO;
 /// What the host says when it wants the launcher first.
 pub const SEND_LAUNCHER: &str = "coil-launcher";
 
-/// What the host says after a command: the release that is current.
+/// What the host says before a command: the release that is current.
+pub const BEFORE: &str = "coil-before";
+
+/// The same after the command.
 pub const CURRENT: &str = "coil-current";
 
 /// Its exit status where the login is not root and may not become root.
@@ -49,7 +52,7 @@ pub fn command(app: &str, release: Option<&str>, command: &str) -> String {
     let (command, arguments) = command.split_once(' ').unwrap_or((command, ""));
     let place = release.map_or_else(|| "current".to_owned(), |release| format!("releases/{release}"));
     format!(
-        "a={app}; d={STATE}/$a; if [ -x \"$d/{place}/$a\" ]; then COIL={command} \"$d/{place}/$a\" {arguments}; s=$?; \
+        "a={app}; d={STATE}/$a; echo \"{BEFORE} $(readlink \"$d/current\")\"; if [ -x \"$d/{place}/$a\" ]; then COIL={command} \"$d/{place}/$a\" {arguments}; s=$?; \
          else echo \"there is no release of $a in $d\" >&2; s=66; fi; \
          echo \"{CURRENT} $(readlink \"$d/current\")\"; exit $s"
     )
