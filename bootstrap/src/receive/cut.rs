@@ -29,16 +29,20 @@ pub enum Part<'a> {
 /// The parts of a bundle in order; they fill the file.
 pub fn parts(bundle: &Bundle) -> Vec<(Range<u64>, Part<'_>)> {
     let (payload, size) = (bundle.payload(), bundle.size());
-    let mut named = vec![
-        (0..ELF_HEADER, Part::Changing),
-        (payload.stamp.clone(), Part::Changing),
-        (payload.manifest.clone(), Part::Changing),
-    ];
-    named.extend(bundle.manifest().layers.iter().map(|layer| {
+    let mut named: Vec<(Range<u64>, Part)> = Vec::new();
+    // Nearly always in this order; another tool may have moved the sections.
+    let mut name = |range: Range<u64>, part| {
+        let place =
+            named.iter().rposition(|(other, _)| other.start <= range.start).map_or(0, |last| last + 1);
+        named.insert(place, (range, part));
+    };
+    name(0..ELF_HEADER, Part::Changing);
+    name(payload.stamp.clone(), Part::Changing);
+    for layer in &bundle.manifest().layers {
         let start = bundle.layer_offset(layer);
-        (start..start + layer.size, Part::Layer(layer))
-    }));
-    named.sort_by_key(|(range, _)| range.start);
+        name(start..start + layer.size, Part::Layer(layer));
+    }
+    name(payload.manifest.clone(), Part::Changing);
     let mut parts = Vec::with_capacity(2 * named.len());
     let mut end = 0;
     for (range, part) in named {

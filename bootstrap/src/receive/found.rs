@@ -4,8 +4,8 @@
 //! Nothing is believed: whatever is found has been compared with the checksum that is wanted, but for the beginning of a
 //! piece, which is compared when its end has arrived.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -30,24 +30,35 @@ pub struct Place {
 
 /// A search for the pieces of an offer.
 pub struct Search {
-    /// What is not found yet, and its length.
-    wanted: BTreeMap<Checksum, u64>,
-    /// The lengths of all that: what has another length need not be summed up.
-    lengths: BTreeSet<u64>,
-    whole: BTreeMap<Checksum, Place>,
-    begun: BTreeMap<Checksum, Place>,
+    /// What is looked for, in order of the checksums. A list, and not a map: it is short, and a map is much code.
+    wanted: Vec<Wanted>,
+}
+
+struct Wanted {
+    checksum: Checksum,
+    length: u64,
+    /// Where it is, or the beginning of it.
+    place: Option<Place>,
+}
+
+impl Wanted {
+    fn is_found(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.length == self.length)
+    }
 }
 
 impl Search {
     /// A search for everything in `offer` that has a checksum.
     pub fn of(offer: &Offer) -> Self {
-        let items =
-            offer.items.iter().filter_map(|item| item.checksum.map(|checksum| (checksum, &item.range)));
+        let items = offer.items.iter().filter_map(|item| Some((item.checksum?, &item.range)));
         let layers = offer.layers.iter().map(|layer| (layer.checksum, &layer.range));
-        let wanted: BTreeMap<_, _> =
-            items.chain(layers).map(|(sum, range)| (sum, range.end - range.start)).collect();
-        let lengths = wanted.values().copied().collect();
-        Search { wanted, lengths, whole: BTreeMap::new(), begun: BTreeMap::new() }
+        let mut wanted: Vec<Wanted> = Vec::with_capacity(offer.items.len() + offer.layers.len());
+        for (checksum, range) in items.chain(layers) {
+            if let Err(place) = wanted.binary_search_by(|known| known.checksum.cmp(&checksum)) {
+                wanted.insert(place, Wanted { checksum, length: range.end - range.start, place: None });
+            }
+        }
+        Search { wanted }
     }
 
     /// Looks into the bundles below `state`, where each app has its releases: `APP/releases/ID/APP`.
@@ -56,7 +67,7 @@ impl Search {
         let others = entries(state).into_iter().filter(|other| *other != own);
         for app in [own.clone()].into_iter().chain(others) {
             for file in entries(&app.join("releases")).iter().flat_map(|release| entries(release)) {
-                if self.wanted.is_empty() {
+                if self.wanted.iter().all(Wanted::is_found) {
                     return;
                 }
                 if is_ours(&file)
@@ -77,10 +88,9 @@ impl Search {
             match part {
                 Part::Changing => {}
                 Part::Fixed => self.sum(&file, range.start, length),
-                Part::Layer(layer) if self.wanted.contains_key(&layer.checksum) => {
+                Part::Layer(layer) if self.find(&layer.checksum).is_some() => {
                     self.compare(&file, range.start, length, layer.checksum);
                 }
-                Part::Layer(layer) if self.whole.contains_key(&layer.checksum) => {}
                 Part::Layer(layer) => {
                     for (frame, worth) in cut::frames(bundle, layer) {
                         if worth {
@@ -117,11 +127,8 @@ impl Search {
             for (range, checksum) in items.chain(layers) {
                 if range.end <= end {
                     self.compare(&file, range.start, range.end - range.start, checksum);
-                } else if range.start < end && self.wanted.get(&checksum) == Some(&(range.end - range.start))
-                {
-                    let place =
-                        Place { file: Rc::clone(&file), offset: range.start, length: end - range.start };
-                    self.begun.insert(checksum, place);
+                } else if range.start < end {
+                    self.keep_beginning(&file, range, end, checksum);
                 }
             }
         }
@@ -129,12 +136,13 @@ impl Search {
 
     /// For each item of the offer, what there is of it.
     pub fn places(&self, offer: &Offer) -> Vec<Option<Place>> {
-        let known =
-            |checksum: &Checksum| self.whole.get(checksum).or_else(|| self.begun.get(checksum)).cloned();
+        let known = |checksum: &Checksum| self.wanted[self.find(checksum)?].place.clone();
         let mut places: Vec<_> =
             offer.items.iter().map(|item| item.checksum.as_ref().and_then(known)).collect();
         for layer in &offer.layers {
-            let Some(whole) = self.whole.get(&layer.checksum) else { continue };
+            let whole =
+                self.find(&layer.checksum).map(|index| &self.wanted[index]).filter(|it| it.is_found());
+            let Some(whole) = whole.and_then(|whole| whole.place.as_ref()) else { continue };
             for (item, place) in offer.items[layer.items.clone()].iter().zip(&mut places[layer.items.clone()])
             {
                 let offset = whole.offset + (item.range.start - layer.range.start);
@@ -145,26 +153,44 @@ impl Search {
         places
     }
 
-    /// Keeps the piece if it is wanted under `checksum`, and is what that says.
+    fn find(&self, checksum: &Checksum) -> Option<usize> {
+        self.wanted.binary_search_by(|known| known.checksum.cmp(checksum)).ok()
+    }
+
+    /// The one that is looked for under this checksum and has this length.
+    fn lacking(&mut self, checksum: &Checksum, length: u64) -> Option<&mut Wanted> {
+        let index = self.find(checksum)?;
+        let wanted = &mut self.wanted[index];
+        (wanted.length == length && !wanted.is_found()).then_some(wanted)
+    }
+
+    /// Keeps the piece if it is lacking under `checksum`, and is what that says.
     fn compare(&mut self, file: &Rc<File>, offset: u64, length: u64, checksum: Checksum) {
-        if self.wanted.get(&checksum) == Some(&length) && sum(file, offset, length) == Some(checksum) {
-            self.keep(file, offset, length, checksum);
-        }
-    }
-
-    /// Sums the piece up if it could be one that is wanted, and keeps it if it is.
-    fn sum(&mut self, file: &Rc<File>, offset: u64, length: u64) {
-        if self.lengths.contains(&length)
-            && let Some(checksum) = sum(file, offset, length)
-            && self.wanted.get(&checksum) == Some(&length)
+        if let Some(wanted) = self.lacking(&checksum, length)
+            && sum(file, offset, length) == Some(checksum)
         {
-            self.keep(file, offset, length, checksum);
+            wanted.place = Some(Place { file: Rc::clone(file), offset, length });
         }
     }
 
-    fn keep(&mut self, file: &Rc<File>, offset: u64, length: u64, checksum: Checksum) {
-        self.wanted.remove(&checksum);
-        self.whole.insert(checksum, Place { file: Rc::clone(file), offset, length });
+    /// Sums the piece up if by its length it could be one that is lacking, and keeps it if it is.
+    fn sum(&mut self, file: &Rc<File>, offset: u64, length: u64) {
+        if self.wanted.iter().any(|wanted| wanted.length == length && !wanted.is_found())
+            && let Some(checksum) = sum(file, offset, length)
+            && let Some(wanted) = self.lacking(&checksum, length)
+        {
+            wanted.place = Some(Place { file: Rc::clone(file), offset, length });
+        }
+    }
+
+    /// Keeps what there is of a piece that breaks off at `end`, unless there is more of it elsewhere.
+    fn keep_beginning(&mut self, file: &Rc<File>, piece: &Range<u64>, end: u64, checksum: Checksum) {
+        let length = end - piece.start;
+        if let Some(wanted) = self.lacking(&checksum, piece.end - piece.start)
+            && wanted.place.as_ref().is_none_or(|place| place.length < length)
+        {
+            wanted.place = Some(Place { file: Rc::clone(file), offset: piece.start, length });
+        }
     }
 }
 
@@ -189,10 +215,7 @@ fn is_ours(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && [0, own].contains(&there.uid()))
 }
 
-/// What is in a directory, in order; nothing where it cannot be read.
+/// What is in a directory; nothing where it cannot be read.
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    entries.sort();
-    entries
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
