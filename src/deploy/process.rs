@@ -204,7 +204,7 @@ impl Ended {
             Some(code) if said.is_empty() => {
                 Failure::new(format!("the command there ended with status {code}"))
             }
-            Some(_) if said.starts_with("sudo: ") => {
+            Some(_) if said.contains("sudo: ") => {
                 Failure::new(format!("the login may not become root: {said}"))
                     .hint("allow it `sudo` without a password, or log in as root")
             }
