@@ -187,7 +187,7 @@ fn a_host_that_is_down_keeps_the_release_from_all_others_unless_told_otherwise()
     assert_eq!(hosts.current("web1"), None);
     assert!(
         ran.stderr.contains("warning: web2: ssh cannot reach it")
-            && ran.stderr.contains("nothing was activated"),
+            && ran.stderr.contains("nothing has changed for anybody"),
         "{ran}"
     );
 

@@ -60,22 +60,25 @@ pub fn run_rollback(options: &Rollback) -> Result<()> {
 
 /// An error unless every host is as it was meant to be, with what to type next.
 fn verdict(outcomes: &[Outcome], meant: State, app: &str, release: &str) -> Result<()> {
-    let missing = names(outcomes, |outcome| outcome.outcome != meant);
-    if missing.is_empty() {
+    let good = outcomes.iter().filter(|outcome| outcome.outcome == meant).count();
+    if good == outcomes.len() {
         return Ok(());
     }
+    let what = if meant == State::Active { "active" } else { "installed" };
+    let failed = names(outcomes, |outcome| outcome.outcome == State::Failed);
+    let failure = Failure::new(format!(
+        "release {release} is {what} on {good} of {} hosts; failed: {failed}",
+        outcomes.len()
+    ));
     let have = names(outcomes, |outcome| outcome.now.as_deref() == Some(release));
-    let count = outcomes.iter().filter(|outcome| outcome.outcome != meant).count();
-    let what = if meant == State::Active { "is not active" } else { "is not installed" };
-    let failure =
-        Failure::new(format!("release {release} {what} on {count} of {} hosts: {missing}", outcomes.len()));
     let own = outcomes.iter().find_map(|outcome| outcome.hint.clone());
     Err(failure.hint(match (have.is_empty(), own) {
-        (true, Some(hint)) => hint,
-        (true, None) => "nothing was activated; deploy again, and only what is lacking is sent".to_owned(),
-        (false, _) => {
-            format!("`coil rollback {have} --app {app}` puts back what was before; or deploy again, and only what is lacking is sent")
-        }
+        (_, Some(hint)) if outcomes.len() == 1 => hint,
+        (true, _) => "nothing has changed for anybody; deploy again, and only what is still lacking is sent".to_owned(),
+        (false, _) => format!(
+            "`coil rollback {have} --app {app}` puts back what was before; or deploy again, and only what is still \
+             lacking is sent"
+        ),
     }))
 }
 

@@ -16,6 +16,7 @@ pub struct Outcome {
     /// How many bytes were sent to it.
     pub sent: u64,
     /// How long it took, in seconds.
+    #[serde(serialize_with = "in_milliseconds")]
     pub seconds: f64,
     /// How it ended.
     pub outcome: State,
@@ -50,6 +51,11 @@ impl State {
             State::Failed => "failed",
         }
     }
+}
+
+/// Seconds with three decimals.
+fn in_milliseconds<S: serde::Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((seconds * 1e3).round() / 1e3)
 }
 
 /// A line for each host.
