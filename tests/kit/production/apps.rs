@@ -1,0 +1,109 @@
+//! What is deployed: apps in two versions that say which one answers.
+//!
+//! They are packed with wheels from the index, once for all tests of a program; before there is a [`super::Lan`],
+//! from where no index is reached.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::kit::{Bench, Packed};
+
+/// An app, packed in two versions.
+pub struct Versions {
+    /// Its name, and that of its units.
+    pub name: &'static str,
+    /// Answers `release 1`.
+    pub one: Packed,
+    /// Answers `release 2`.
+    pub two: Packed,
+}
+
+/// Where all of them are packed.
+pub fn bench() -> &'static Bench {
+    static BENCH: OnceLock<Bench> = OnceLock::new();
+    BENCH.get_or_init(|| Bench::standing("production").with_network())
+}
+
+/// The Django example: gunicorn, a unix socket. It answers at `/release`.
+pub fn site() -> &'static Versions {
+    static SITE: OnceLock<Versions> = OnceLock::new();
+    SITE.get_or_init(|| Versions::of("site", |release| site_with(&format!("site-{release}"), release, "")))
+}
+
+/// A version of the Django example that has `code` in front of its addresses: it is run when the app is loaded.
+pub fn site_with(file: &str, release: &str, code: &str) -> Packed {
+    let source = bench().path(&format!("{file}.src"));
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/django-site");
+    let copied = Command::new("cp").arg("-r").args([&example, &source]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the example cannot be copied");
+    let urls = format!(
+        "from django.contrib import admin
+from django.http import HttpResponse
+from django.urls import include, path
+{code}
+urlpatterns = [
+    path('release', lambda request: HttpResponse('release {release}\\n')),
+    path('', include('guestbook.urls')),
+    path('admin/', admin.site.urls),
+]
+"
+    );
+    std::fs::write(source.join("mysite/urls.py"), urls).expect("a bench can be written");
+    pack("site", file, &source)
+}
+
+/// An app of nothing but a socket: uvicorn, port 8000, ready when it listens. It answers everywhere.
+pub fn asgi() -> &'static Versions {
+    static ASGI: OnceLock<Versions> = OnceLock::new();
+    ASGI.get_or_init(|| {
+        Versions::of("asgi", |release| asgi_with(&format!("asgi-{release}"), release, "", ""))
+    })
+}
+
+/// A version of it with `code` that runs when it is loaded, and `settings` at the end of its pyproject.toml.
+pub fn asgi_with(file: &str, release: &str, code: &str, settings: &str) -> Packed {
+    let main = format!(
+        r#"{code}
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({{"type": message["type"] + ".complete"}})
+            if message["type"] == "lifespan.shutdown":
+                return
+    body = b"release {release}\n"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+    await send({{"type": "http.response.body", "body": body}})
+"#
+    );
+    let project = format!(
+        "[tool.coil]
+default = \"web\"
+[tool.coil.commands]
+web = \"uvicorn --fd 3 --no-access-log main:app\"
+[tool.coil.services.web]
+listen = \"8000\"
+{settings}"
+    );
+    let place = |name: &str| bench().path(&format!("{file}.src/{name}"));
+    std::fs::create_dir_all(place("")).expect("a bench can be written");
+    for (name, text) in
+        [("main.py", main.as_str()), ("pyproject.toml", &project), ("requirements.txt", "uvicorn\n")]
+    {
+        std::fs::write(place(name), text).expect("a bench can be written");
+    }
+    pack("asgi", file, &place(""))
+}
+
+impl Versions {
+    fn of(name: &'static str, version: impl Fn(&str) -> Packed) -> Versions {
+        Versions { name, one: version("1"), two: version("2") }
+    }
+}
+
+fn pack(name: &str, file: &str, source: &Path) -> Packed {
+    let words: [PathBuf; 5] = [source.into(), "--name".into(), name.into(), "--level".into(), "1".into()];
+    bench().pack_to(file, &words)
+}
