@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::bundle::Bundle;
 use crate::c_library;
@@ -15,23 +14,34 @@ use crate::first_start;
 use crate::format::manifest::{LayerKind, Manifest};
 use crate::host::Host;
 use crate::mend;
+use crate::release;
 use crate::verify;
 
 /// One of the launcher's own commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Builtin {
+    /// Makes its release the one that serves.
+    Activate,
     /// Removes what is not used from the cache.
     Clean,
+    /// Runs a command as the services of the app run.
+    Exec,
     /// Lists these commands and those of the app.
     Help,
     /// Lists what is inside.
     Inspect,
-    /// Unpacks into a store for all users.
+    /// Unpacks into a store for all users, and makes a release of a bundle with services.
     Install,
     /// Starts the interpreter.
     Python,
     /// Makes again what of the cache differs from the bundle.
     Repair,
+    /// Makes the release before the one that serves the one that serves.
+    RollBack,
+    /// Tells which releases are there.
+    Status,
+    /// Prints its units.
+    Units,
     /// Writes everything into a directory.
     Unpack,
     /// Compares the bundle with its digests, and what is unpacked with the bundle.
@@ -40,7 +50,9 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 9] = [
+const ALL: [(&str, Builtin, &str); 14] = [
+    ("activate", Builtin::Activate, "bring its services up here, and end those of the release before it"),
+    ("exec", Builtin::Exec, "run COMMAND with the user, settings and sandbox of its services"),
     (
         "gc",
         Builtin::Clean,
@@ -48,9 +60,16 @@ const ALL: [(&str, Builtin, &str); 9] = [
     ),
     ("help", Builtin::Help, "this list"),
     ("inspect", Builtin::Inspect, "what is inside: commands, Python, layers with their sizes"),
-    ("install", Builtin::Install, "unpack into /var/lib/coil, or DIR, from where every user can start it"),
+    (
+        "install",
+        Builtin::Install,
+        "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME",
+    ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
+    ("rollback", Builtin::RollBack, "bring the release up that served before, or RELEASE"),
+    ("status", Builtin::Status, "releases on this machine, which of them serves, and its units; --json"),
+    ("units", Builtin::Units, "print the units that systemd would get"),
     ("unpack", Builtin::Unpack, "write all files inside into DIR, to look at them"),
     ("verify", Builtin::Verify, "compare every byte of the payload with its digest, and of what is unpacked"),
     ("where", Builtin::Where, "print the directories it is or would be unpacked to, best first"),
@@ -74,7 +93,12 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
         Builtin::Help | Builtin::Python => help(bundle.manifest()),
         Builtin::Inspect => inspect(bundle.manifest()),
         Builtin::Clean => clean(host)?,
-        Builtin::Install => format!("{}\n", install(bundle, host)?.display()),
+        Builtin::Activate => release::activate(bundle, host)?,
+        Builtin::Exec => return release::exec(bundle, host),
+        Builtin::RollBack => release::roll_back(bundle, host)?,
+        Builtin::Status => release::status(bundle, host.args.get(1).is_some_and(|arg| arg == "--json"))?,
+        Builtin::Units => units(bundle),
+        Builtin::Install => install(bundle, host)?,
         Builtin::Repair => mend::repair(bundle, host)?,
         Builtin::Unpack => {
             let directory = host.args.get(1).map(Path::new).ok_or(Error::NoDirectory)?;
@@ -86,6 +110,9 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
             say(&format!("{} layers are intact\n", bundle.manifest().layers.len()))?;
             let (text, verdict) = mend::check(bundle, host)?;
             return say(&text).and(verdict);
+        }
+        Builtin::Where if host.args.get(1).is_some_and(|arg| arg == "--static") => {
+            static_files(bundle, host)?
         }
         Builtin::Where => {
             let libc = c_library::choose(bundle.manifest(), host.order()?)?;
@@ -136,18 +163,42 @@ fn clean(host: &Host) -> Result<String> {
     Ok(text)
 }
 
-/// Unpacks into the directory that is named, or the system's store, and returns the environment there.
-fn install(bundle: &Bundle, host: &Host) -> Result<PathBuf> {
-    install_into(bundle, host, host.args.get(1).map_or(Path::new(SYSTEM_STORE), Path::new))
+/// Unpacks into the directory that is named, or the system's store. A bundle with services becomes a release as well,
+/// where systemd runs them and no other directory is named.
+fn install(bundle: &Bundle, host: &Host) -> Result<String> {
+    if let Some(named) = host.args.get(1) {
+        return Ok(format!("{}\n", first_start::install_into(bundle, host, Path::new(named))?.display()));
+    }
+    if bundle.manifest().production.services.is_empty() || !release::is_possible() {
+        let environment = first_start::install_into(bundle, host, Path::new(SYSTEM_STORE))?;
+        return Ok(format!("{}\n", environment.display()));
+    }
+    let installed = release::install(bundle, host)?;
+    let mut text = format!("{}\n", installed.release.file().display());
+    if installed.settings_made {
+        let app = release::App::of(bundle.manifest());
+        text += &format!("its settings are in {}, which is yours from now on\n", app.settings().display());
+    }
+    Ok(text)
 }
 
-/// Unpacks into the store `named`, which everybody can read and only its owner can write, and returns the environment
-/// there.
-pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBuf> {
-    let root = std::path::absolute(named).map_err(Error::at("find", named))?;
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
-    let host = Host { candidates: vec![Candidate::at(root)], keep: Some("never".into()), ..host.clone() };
-    first_start::prepare(bundle, &host, false)
+/// Where the app's static files are unpacked.
+fn static_files(bundle: &Bundle, host: &Host) -> Result<String> {
+    let environment = first_start::prepare(bundle, host, false)?;
+    release::static_files(bundle, &environment).map(|path| format!("{}\n", path.display())).ok_or_else(|| {
+        let name = &bundle.manifest().name;
+        Error::Release(format!(
+            "{name} has no static files at app/staticfiles: name their directory (static in [tool.coil.services.web]) and \
+             have them collected by a build step"
+        ))
+    })
+}
+
+/// The units of its release, each under its path.
+fn units(bundle: &Bundle) -> String {
+    let units = release::units(bundle.manifest(), &release::id(&bundle.digest()));
+    let path = |unit: &release::Unit| format!("{}/{}", release::UNITS, unit.name);
+    units.iter().map(|unit| format!("# {}\n{}\n", path(unit), unit.text)).collect()
 }
 
 fn help(manifest: &Manifest) -> String {

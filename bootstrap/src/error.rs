@@ -58,6 +58,8 @@ pub enum Error {
         /// In how many places, in it and in its layers.
         count: usize,
     },
+    /// A release could not be installed or made active: the whole sentence, with what to do.
+    Release(String),
     /// The interpreter could not be started.
     Exec {
         /// What was executed.
@@ -139,6 +141,7 @@ impl fmt::Display for Error {
                 let places = if *count == 1 { "one place".into() } else { format!("{count} places") };
                 write!(f, "{} differs from the bundle in {places}; COIL=repair mends it", place.display())
             }
+            Error::Release(what) => f.write_str(what),
             Error::Exec { program, source } => {
                 write!(f, "cannot start {}: {}", program.display(), reason(source))
             }

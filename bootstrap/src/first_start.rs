@@ -3,12 +3,14 @@
 //! It can be killed at any byte. Everything is made in a workspace of its own and comes to its place
 //! by a rename; a workspace whose owner is gone is swept away by the next first start.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::c_library::{self, Choice};
-use crate::cache::{Cache, OpenUmask};
+use crate::cache::{Cache, Candidate, OpenUmask};
 use crate::clean_up;
 use crate::environment::{self, Assembly};
 use crate::error::{Error, Result};
@@ -50,6 +52,15 @@ pub fn prepare(bundle: &Bundle, host: &Host, repair: bool) -> Result<PathBuf> {
     clean_up::now_and_then(cache.root(), &manifest.name, &place, host.keep.as_deref());
     trace::say("clean-up", || "what is not used any more was looked for, unless it was today already".into());
     Ok(place)
+}
+
+/// Unpacks into the store `named`, which everybody can read and only its owner can write, and returns the environment
+/// there.
+pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBuf> {
+    let root = std::path::absolute(named).map_err(Error::at("find", named))?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
+    let host = Host { candidates: vec![Candidate::at(root)], keep: Some("never".into()), ..host.clone() };
+    prepare(bundle, &host, false)
 }
 
 /// Makes what of the environment is missing in `cache`, with `repair` also what differs from the bundle. Returns what was

@@ -21,6 +21,7 @@ pub mod launch;
 pub mod mend;
 pub mod progress;
 pub mod record;
+pub mod release;
 pub mod settle;
 pub mod tally;
 pub mod trace;

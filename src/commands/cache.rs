@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coil_bootstrap::builtins::install_into;
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::cache::{self, SYSTEM_STORE};
 use coil_bootstrap::clean_up::{self, Removed, Rules};
 use coil_bootstrap::first_start;
+use coil_bootstrap::first_start::install_into;
 use coil_bootstrap::host::Host;
 use coil_bootstrap::verify::check_stamp;
 

@@ -82,9 +82,9 @@ pub fn chosen(
     types: &[String],
     file: &str,
 ) -> Result<BTreeMap<String, Service>> {
-    if types.is_empty() && said.is_empty() && commands.contains_key(WEB) {
+    if types.is_empty() && (commands.contains_key(WEB) || !said.is_empty()) {
         for name in [WEB, RELEASE].into_iter().filter(|name| commands.contains_key(*name)) {
-            said.insert(name.to_owned(), Said::nothing(name));
+            said.entry(name.to_owned()).or_insert_with(|| Said::nothing(name));
         }
     }
     for name in types.iter().filter(|name| is_unit_name(name)) {

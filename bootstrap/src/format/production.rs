@@ -36,7 +36,8 @@ pub struct Service {
     /// `web`: where it listens, as `ListenStream=` of systemd.socket(5) takes it. Without one, at `/run/APP/APP.sock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// `web`: the path that a release must answer, with a status below 400, before the one before it goes.
+    /// `web`: the path that a release must answer, with a status below 400, before the one before it goes; `//HOST/PATH`
+    /// for an app that answers to its own name alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
     /// Whether the program itself says when it is ready (sd_notify(3)).

@@ -1,0 +1,313 @@
+//! From one release to another without a moment in which nobody answers.
+//!
+//! The new release is brought up beside the old one at the same socket; when it is up, and not before, `current` and the
+//! units that name a release are changed, and the old one is told to end what it has begun. What goes wrong up to that
+//! point ends the new one and leaves everything as it was. A kill at any point leaves one of the two serving: the next
+//! activation, or rollback, puts the rest in order.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use super::app::{App, UNITS, need_root, write_whole};
+use super::changes::{self, note};
+use super::instance::{self, lasting};
+use super::settings;
+use super::store::{self, Release, is_id, write};
+use super::systemd::{self, systemctl};
+use super::units::{MARK, Unit};
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::production::Kind;
+use crate::host::{Host, complain};
+
+/// How many releases stay.
+const KEEP: usize = 5;
+
+/// Makes the bundle's release the one that serves, and says so in a sentence. One that is not installed is installed.
+pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
+    let app = begin("activating a release", bundle)?;
+    app.make_home()?;
+    let _lock = app.lock()?;
+    let release = store::install_locked(bundle, host, &app)?.release;
+    Handover { app: &app, manifest: bundle.manifest(), release: &release, word: "activated" }.make()
+}
+
+/// Makes the release before the one that serves, or the one that is named, the one that serves.
+pub fn roll_back(bundle: &Bundle, host: &Host) -> Result<String> {
+    let app = begin("a rollback", bundle)?;
+    let _lock = app.lock()?;
+    let release = match host.args.get(1) {
+        Some(asked) => named(&app, asked)?,
+        None => Release::linked(&app, "previous").ok_or_else(|| {
+            Error::Release(format!(
+                "there is no release of {} before the one that serves; COIL=status lists those that are there",
+                app.name()
+            ))
+        })?,
+    };
+    let there = release.open()?;
+    Handover { app: &app, manifest: there.manifest(), release: &release, word: "rolled-back-to" }.make()
+}
+
+fn begin(what: &str, bundle: &Bundle) -> Result<App> {
+    need_root(what)?;
+    systemd::need(what)?;
+    if bundle.manifest().production.services.is_empty() {
+        return Err(Error::Release(format!(
+            "{} has no services: name them in a Procfile or under [tool.coil.services], and pack it again",
+            bundle.manifest().name
+        )));
+    }
+    // The connection over which this was asked for may end; what was begun is finished.
+    // SAFETY: ignoring a signal runs no code of ours in a handler, and no other thread changes signals.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    Ok(App::of(bundle.manifest()))
+}
+
+/// The release whose name begins so.
+fn named(app: &App, asked: &OsStr) -> Result<Release> {
+    let asked = asked.to_string_lossy();
+    let mut fitting = Release::all(app).into_iter().filter(|release| release.id().starts_with(&*asked));
+    match (fitting.next(), fitting.next()) {
+        (Some(release), None) if !asked.is_empty() => Ok(release),
+        _ => Err(Error::Release(format!(
+            "{asked:?} is the beginning of no release of {}, or of several; COIL=status lists them",
+            app.name()
+        ))),
+    }
+}
+
+/// One release takes over from another.
+struct Handover<'a> {
+    app: &'a App,
+    manifest: &'a Manifest,
+    release: &'a Release,
+    word: &'static str,
+}
+
+impl Handover<'_> {
+    fn make(&self) -> Result<String> {
+        let before = Release::linked(self.app, "current");
+        let id = self.release.id();
+        let told =
+            |release: &Option<Release>| release.as_ref().map_or("nothing".into(), |it| it.id().to_owned());
+        if let Err(error) = self.bring_up(before.as_ref()) {
+            self.take_back(before.as_ref());
+            let first = error.to_string();
+            let first = first.lines().next().unwrap_or_default().trim_end_matches("; its last words:");
+            note(self.app, &format!("refused {id}: {first}; {} serves", told(&before)))?;
+            return Err(Error::Release(format!(
+                "{error}\n{id} was not activated; {}",
+                match &before {
+                    Some(before) => format!("{} serves as before", before.id()),
+                    None => "nothing serves".into(),
+                }
+            )));
+        }
+        self.switch(before.as_ref())?;
+        let after = before.filter(|before| before != self.release);
+        note(self.app, &format!("{} {id}{} after {}", self.word, about(self.manifest), told(&after)))?;
+        self.end_others()?;
+        self.remove_old();
+        Ok(format!("{} {id} is active\n", self.app.name()))
+    }
+
+    /// Has the release running beside the other.
+    fn bring_up(&self, before: Option<&Release>) -> Result<()> {
+        let (app, production, id) = (self.app, &self.manifest.production, self.release.id());
+        settings::check(app, &production.settings)?;
+        let units = self.release.units()?;
+        self.check_addresses(&units)?;
+        write(&units, |unit| !unit.of_release || before.is_none())?;
+        self.write_credentials(&units)?;
+        let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
+        for (name, service) in &production.services {
+            if service.kind == Kind::Release && is_new {
+                instance::run_once(app, name, id)?;
+            }
+        }
+        let instances = lasting(app, &production.services, id);
+        for web in instances.iter().filter(|instance| instance.is_web()) {
+            // An address that the release before it did not have.
+            write(&units, |unit| unit.name == web.socket() && !Path::new(UNITS).join(&unit.name).exists())?;
+            if systemd::state(&web.socket()) != "active" {
+                let _ = systemctl(&["reset-failed", "--", &web.socket()]);
+                systemctl(&["start", "--", &web.socket()])?;
+            }
+        }
+        let since = changes::now();
+        for instance in &instances {
+            let _ = systemctl(&["reset-failed", "--", instance.unit()]);
+            instance.start()?;
+        }
+        instances.iter().try_for_each(|instance| instance.wait(since))
+    }
+
+    /// A socket cannot change its address without being closed.
+    fn check_addresses(&self, units: &[Unit]) -> Result<()> {
+        let address =
+            |text: &str| text.lines().find_map(|line| line.strip_prefix("ListenStream=").map(str::to_owned));
+        for unit in units.iter().filter(|unit| unit.name.ends_with(".socket")) {
+            let there = fs::read_to_string(Path::new(UNITS).join(&unit.name)).unwrap_or_default();
+            let (Some(old), Some(new)) = (address(&there), address(&unit.text)) else { continue };
+            if old != new && systemd::state(&unit.name) == "active" {
+                return Err(Error::Release(format!(
+                    "it listens at {new}, and {} is open at {old}, which cannot change while requests come: stop the app \
+                     (`systemctl stop {} {}`) and activate it again",
+                    unit.name,
+                    self.app.target(),
+                    unit.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file in the directory of credentials is one of every service.
+    fn write_credentials(&self, units: &[Unit]) -> Result<()> {
+        let mut changed = false;
+        let directory = self.app.credentials();
+        let names = settings::credentials(self.app);
+        let lines =
+            names.iter().map(|name| format!("LoadCredential={name}:{}/{name}\n", directory.display()));
+        let text = format!("{MARK}{}: the files in {}.\n[Service]\n", self.app.name(), directory.display());
+        let text = lines.fold(text, |text, line| text + &line);
+        for unit in units.iter().filter(|unit| unit.name.ends_with("@.service")) {
+            let place = Path::new(UNITS).join(format!("{}.d", unit.name));
+            let path = place.join("coil-credentials.conf");
+            let there = fs::read_to_string(&path).ok();
+            if names.is_empty() {
+                changed |= there.is_some() && fs::remove_file(&path).is_ok();
+                let _ = fs::remove_dir(&place);
+            } else if there.as_ref() != Some(&text) {
+                fs::create_dir_all(&place).map_err(Error::at("create", &place))?;
+                write_whole(&path, 0o644, text.as_bytes())?;
+                changed = true;
+            }
+        }
+        if changed { systemctl(&["daemon-reload"]) } else { Ok(()) }
+    }
+
+    /// Makes the release the one that serves, now and when the machine starts again.
+    fn switch(&self, before: Option<&Release>) -> Result<()> {
+        if let Some(before) = before.filter(|before| *before != self.release) {
+            before.link(self.app, "previous")?;
+        }
+        self.release.link(self.app, "current")?;
+        let units = self.release.units()?;
+        write(&units, |_| true)?;
+        let named = |end: &str| {
+            units.iter().map(|unit| unit.name.clone()).filter(|name| name.ends_with(end)).collect::<Vec<_>>()
+        };
+        let mut enabled = named(".socket");
+        enabled.push(self.app.target());
+        let words: Vec<&str> =
+            ["enable", "--quiet", "--"].into_iter().chain(enabled.iter().map(String::as_str)).collect();
+        systemctl(&words)?;
+        let timers = named(".timer");
+        let started = timers.iter().chain(std::iter::once(&enabled[enabled.len() - 1]));
+        let words: Vec<&str> = ["start", "--"].into_iter().chain(started.map(String::as_str)).collect();
+        systemctl(&words)
+    }
+
+    /// Ends what runs of other releases, each when it has ended what it has begun, and removes units that are no more.
+    fn end_others(&self) -> Result<()> {
+        let own: BTreeSet<String> = self.release.units()?.into_iter().map(|unit| unit.name).collect();
+        let mut known = own.clone();
+        for release in Release::all(self.app) {
+            known.extend(release.units().unwrap_or_default().into_iter().map(|unit| unit.name));
+        }
+        let gone: Vec<&String> = known.difference(&own).collect();
+        for unit in gone.iter().filter(|unit| !unit.ends_with("@.service")) {
+            let _ = systemctl(&["disable", "--quiet", "--now", "--", unit]);
+        }
+        let running = running(&known);
+        let others: Vec<&String> = running
+            .iter()
+            .filter(|unit| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit)))
+            .collect();
+        if !others.is_empty() {
+            let words = ["stop", "--"].into_iter().chain(others.iter().map(|unit| unit.as_str()));
+            systemctl(&words.collect::<Vec<_>>())?;
+            for unit in others {
+                let _ = systemctl(&["reset-failed", "--", unit]);
+            }
+        }
+        let remove = |unit: &&&String| {
+            let path = Path::new(UNITS).join(unit);
+            fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK))
+                && fs::remove_file(path).is_ok()
+        };
+        if gone.iter().filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+    }
+
+    /// Leaves everything as it was before.
+    fn take_back(&self, before: Option<&Release>) {
+        if before == Some(self.release) {
+            // It was asked to come up once more: what it is does not change by that.
+            return;
+        }
+        let instances = lasting(self.app, &self.manifest.production.services, self.release.id());
+        for instance in &instances {
+            let _ = systemctl(&["stop", "--", instance.unit()]);
+            let _ = systemctl(&["reset-failed", "--", instance.unit()]);
+        }
+        match before.map(|before| before.units()) {
+            Some(Ok(units)) => drop(write(&units, |_| true)),
+            Some(Err(error)) => complain(self.app.name().as_ref(), &error),
+            None => {
+                for web in instances.iter().filter(|instance| instance.is_web()) {
+                    let _ = systemctl(&["stop", "--", &web.socket()]);
+                }
+            }
+        }
+    }
+
+    /// Removes all but the last releases, and never one that serves or did before.
+    fn remove_old(&self) {
+        let kept = [Release::linked(self.app, "current"), Release::linked(self.app, "previous")];
+        let others = Release::all(self.app)
+            .into_iter()
+            .filter(|release| !kept.iter().flatten().any(|one| one == release));
+        let room = KEEP - kept.iter().flatten().count();
+        for release in others.skip(room) {
+            if let Err(error) = release.remove() {
+                complain(self.app.name().as_ref(), &error);
+            }
+        }
+    }
+}
+
+/// The instances that are loaded of these templates.
+fn running(templates: &BTreeSet<String>) -> Vec<String> {
+    let patterns = templates.iter().filter_map(|name| name.strip_suffix("@.service"));
+    patterns
+        .flat_map(|stem| systemd::loaded(&format!("{stem}@*.service")))
+        .filter(|unit| instance_of(unit).is_some_and(is_id))
+        .collect()
+}
+
+/// `a@b.service` -> `b`
+fn instance_of(unit: &str) -> Option<&str> {
+    unit.split_once('@')?.1.strip_suffix(".service")
+}
+
+/// `a@b.service` -> `a@.service`
+fn template_of(unit: &str) -> String {
+    let stem = unit.split_once('@').map_or(unit, |(stem, _)| stem);
+    format!("{stem}@.service")
+}
+
+/// What people know a release by.
+fn about(manifest: &Manifest) -> String {
+    let version = manifest.version.clone();
+    let commit = manifest.source.as_ref().map(|source| {
+        let dirty = if source.dirty { " with changes" } else { "" };
+        format!("commit {}{dirty}", &source.commit[..source.commit.len().min(12)])
+    });
+    let known: Vec<String> = version.into_iter().chain(commit).collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}

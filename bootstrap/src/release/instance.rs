@@ -1,0 +1,174 @@
+//! One process type of one release: bringing it up, and knowing that it is.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::app::App;
+use super::changes;
+use super::listening;
+use super::probe::{self, Answer};
+use super::systemd::{self, Properties, systemctl};
+use super::units;
+use crate::error::{Error, Result};
+use crate::format::production::{Kind, START_TIMEOUT, Service};
+
+/// How often its state is looked at.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// How long a worker must have run: one that cannot import its app ends before.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// A process type of a release, as systemd runs it.
+pub struct Instance<'a> {
+    app: &'a App,
+    name: &'a str,
+    service: &'a Service,
+    unit: String,
+}
+
+/// The instances of a release that run all the time.
+pub fn lasting<'a>(
+    app: &'a App,
+    services: impl IntoIterator<Item = (&'a String, &'a Service)>,
+    id: &str,
+) -> Vec<Instance<'a>> {
+    let lasting =
+        services.into_iter().filter(|(_, service)| matches!(service.kind, Kind::Web | Kind::Worker));
+    lasting.map(|(name, service)| Instance::of(app, name, service, id)).collect()
+}
+
+impl<'a> Instance<'a> {
+    /// The instance of the release `id`.
+    pub fn of(app: &'a App, name: &'a str, service: &'a Service, id: &str) -> Self {
+        Instance { app, name, service, unit: units::instance(app, name, id) }
+    }
+
+    /// Its unit.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Whether it answers requests.
+    pub fn is_web(&self) -> bool {
+        self.service.kind == Kind::Web
+    }
+
+    /// Its socket's unit.
+    pub fn socket(&self) -> String {
+        format!("{}.socket", self.app.stem(self.name))
+    }
+
+    /// Has it started, without waiting for what becomes of it.
+    pub fn start(&self) -> Result<()> {
+        systemctl(&["start", "--no-block", "--", &self.unit])
+    }
+
+    /// Waits until it is up: it says so where it can, it waits for connections where it answers requests, and what is to
+    /// be asked of it is answered. Fails when it ends, and when it takes too long.
+    pub fn wait(&self, since: u64) -> Result<()> {
+        let patience = Duration::from_secs(self.service.start_timeout.unwrap_or(START_TIMEOUT).into());
+        let begun = Instant::now();
+        let until = begun + patience;
+        let mut running_since = None;
+        loop {
+            let state = State::of(&self.unit);
+            if let Some(how) = state.failure() {
+                return Err(self.failed(&how, since));
+            }
+            if state.is_up() {
+                let running = *running_since.get_or_insert_with(Instant::now);
+                let ready = match self.service.kind {
+                    Kind::Web => self.is_listening(),
+                    _ => running.elapsed() >= STEADY,
+                };
+                if ready {
+                    break;
+                }
+            }
+            if Instant::now() > until {
+                let what = if self.is_web() { "does not wait for connections" } else { "is not up" };
+                return Err(self.failed(&format!("it {what} after {} s", patience.as_secs()), since));
+            }
+            sleep(PAUSE);
+        }
+        match &self.service.probe {
+            Some(path) => self.probe(path, until.max(Instant::now() + STEADY), since),
+            None => Ok(()),
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        let sockets = listening::sockets(&units::address(self.app, self.name, self.service));
+        !sockets.is_empty() && listening::is_waited_at(&sockets, &listening::processes(&self.unit))
+    }
+
+    fn probe(&self, path: &str, until: Instant, since: u64) -> Result<()> {
+        let address = units::address(self.app, self.name, self.service);
+        loop {
+            let pids = listening::processes(&self.unit);
+            let told = match probe::ask(&address, path, &pids) {
+                Ok(Answer::Status(status)) if status < 400 => return Ok(()),
+                Ok(Answer::Status(status)) => format!("it answers {path} with status {status}"),
+                Ok(Answer::None(why)) => format!("it does not answer {path}: {why}"),
+                Ok(Answer::Elsewhere) => "the release before it takes every request".into(),
+                Err(error) => format!("{address} cannot be reached: {}", crate::error::reason(&error)),
+            };
+            if let Some(how) = State::of(&self.unit).failure() {
+                return Err(self.failed(&how, since));
+            }
+            if Instant::now() > until {
+                return Err(self.failed(&told, since));
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    fn failed(&self, how: &str, since: u64) -> Error {
+        let lines = systemd::journal(&self.unit, since);
+        let lines = if lines.is_empty() { String::new() } else { format!("; its last words:\n{lines}") };
+        Error::Release(format!("{} did not come up: {how}{lines}", self.unit))
+    }
+}
+
+/// Runs a process type that ends by itself, and waits for it.
+pub fn run_once(app: &App, name: &str, id: &str) -> Result<()> {
+    let unit = units::instance(app, name, id);
+    let since = changes::now();
+    // One that ran before and has ended would be `failed` still.
+    let _ = systemctl(&["reset-failed", "--", &unit]);
+    systemctl(&["start", "--", &unit]).map_err(|_| {
+        let lines = systemd::journal(&unit, since);
+        Error::Release(format!("{unit} failed; its last words:\n{lines}"))
+    })
+}
+
+/// What systemd knows of a service.
+struct State(Properties);
+
+impl State {
+    fn of(unit: &str) -> State {
+        State(Properties::of(
+            unit,
+            &["ActiveState", "SubState", "Result", "NRestarts", "ExecMainStatus", "ExecMainCode"],
+        ))
+    }
+
+    fn is_up(&self) -> bool {
+        self.0.get("ActiveState") == "active"
+    }
+
+    /// How it ended, where it did.
+    fn failure(&self) -> Option<String> {
+        let restarted = !matches!(self.0.get("NRestarts"), "" | "0");
+        let ended =
+            self.0.get("ActiveState") == "failed" || self.0.get("SubState") == "auto-restart" || restarted;
+        let (code, status) = (self.0.get("ExecMainCode"), self.0.get("ExecMainStatus"));
+        ended.then(|| match self.0.get("Result") {
+            "timeout" => "it was not ready in time".to_owned(),
+            // CLD_EXITED (waitid(2)); anything else was a signal.
+            _ if code == "1" => format!("it ended with exit code {status}"),
+            _ if matches!(code, "2" | "3") => format!("it was ended by signal {status}"),
+            result => format!("it ended ({result})"),
+        })
+    }
+}
