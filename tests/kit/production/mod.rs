@@ -18,9 +18,11 @@ pub mod host;
 pub mod lan;
 pub mod load;
 pub mod root;
+pub mod served;
 pub mod ssh;
 
 pub use host::Host;
 pub use lan::Lan;
 pub use load::{Address, Load, Pace, Tally};
 pub use root::Flavour;
+pub use served::Served;
