@@ -25,6 +25,13 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let target = variable("TARGET");
     let build = out.join("launcher");
+    let script = Path::new(&variable("CARGO_MANIFEST_DIR")).join("bootstrap/launcher.ld");
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        "-Crelocation-model=static".to_owned(),
+        "-Clink-arg=-Wl,--no-eh-frame-hdr".to_owned(),
+        format!("-Clink-arg=-Wl,-T,{}", script.display()),
+    ];
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .args(["build", "--package", "coil-bootstrap", "--bin", "coil-launcher", "--profile", "launcher"])
@@ -35,7 +42,7 @@ fn main() {
         .arg(Path::new(&variable("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         // With an explicit --target these flags reach the launcher's crates and not its build scripts and
         // proc macros, which cannot be static.
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // What the outer cargo, or clippy as its wrapper, says of the outer build is not meant for this one.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTFLAGS")

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Verify(verify) => commands::verify::run(&verify),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
         Command::Image(image) => commands::image::run(&image),
+        Command::Release(release) => commands::release::run(&release),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };
     match result {

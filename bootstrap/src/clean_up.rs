@@ -66,6 +66,8 @@ pub struct Rules<'a> {
     pub app: &'a str,
     /// The environment that stays whatever its age: the one that was just made.
     pub own: &'a Path,
+    /// The beginnings of the names of environments that go whatever their age: nobody is to start them any more.
+    pub gone: &'a [String],
     /// When to stop, done or not. What is left is removed by a later start.
     pub until: Option<Instant>,
 }
@@ -93,8 +95,14 @@ pub fn now_and_then(root: &Path, app: &str, own: &Path, keep: Option<&str>) {
     // Whether it works or not: once a day is enough.
     let marked = File::options().create(true).append(true).open(&stamp);
     if marked.and_then(|file| file.set_modified(SystemTime::now())).is_ok() {
-        let _ = clean_up(root, &Rules { keep, app, own, until: Some(Instant::now() + BUDGET) });
+        let _ = clean_up(root, &Rules { keep, app, own, gone: &[], until: Some(Instant::now() + BUDGET) });
     }
+}
+
+/// Removes environments whose names begin with one of `gone` from the cache `root`, as far as nobody uses them, and
+/// layers that nothing has any more. All others stay.
+pub fn remove(root: &Path, gone: &[String]) -> Result<Removed> {
+    clean_up(root, &Rules { keep: Duration::MAX, app: "", own: Path::new(""), gone, until: None })
 }
 
 /// Cleans up at the cache `root`. Fails where it cannot be known what is in use, and where nothing can be moved.

@@ -8,13 +8,12 @@ use std::time::Duration;
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::cache::{self, SYSTEM_STORE};
 use coil_bootstrap::clean_up::{self, Removed, Rules};
-use coil_bootstrap::first_start;
-use coil_bootstrap::first_start::install_into;
+use coil_bootstrap::first_start::{self, install_into};
 use coil_bootstrap::host::Host;
 use coil_bootstrap::verify::check_stamp;
 
-use super::cache_directory;
 use super::inspect::size;
+use super::{cache_directory, runs_here};
 use crate::cli::{Add, Cache, CacheAction, Prune};
 use crate::error::{Failure, Result};
 use crate::report::{Loudness, Report};
@@ -65,11 +64,7 @@ fn added(options: &Add) -> Result<PathBuf> {
     let path = &options.bundle;
     let bundle = Bundle::open(path).and_then(|bundle| check_stamp(&bundle).map(|()| bundle));
     let bundle = bundle.map_err(|error| Failure::new(error.to_string()))?;
-    let runs_on = &bundle.manifest().platform;
-    if (runs_on.os.as_str(), runs_on.architecture.as_str()) != ("linux", architecture()) {
-        let platform = format!("{}/{}", runs_on.os, runs_on.architecture);
-        return Err(Failure::new(format!("{} is for {platform} and cannot start here", path.display())));
-    }
+    runs_here(&bundle)?;
     let host = Host::observe();
     let system = options.system.then_some(Path::new(SYSTEM_STORE));
     let place = match system.or(options.store.as_deref()) {
@@ -84,10 +79,6 @@ fn added(options: &Add) -> Result<PathBuf> {
             failure
         }
     })
-}
-
-fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
 
 fn pruned(cache: &Path, options: &Prune) -> Result<String> {
@@ -122,7 +113,7 @@ fn clean_up_unpacked(cache: &Path, keep: Duration) -> Result<Removed> {
     };
     let _lock = cache.lock(0);
     cache.sweep(None);
-    let rules = Rules { keep, app: "", own: Path::new(""), until: None };
+    let rules = Rules { keep, app: "", own: Path::new(""), gone: &[], until: None };
     clean_up::clean_up(cache.root(), &rules)
         .map_err(|error| Failure::new("cannot remove what apps have unpacked").because(error))
 }

@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod lock;
 pub mod pack;
 pub mod rebase;
+pub mod release;
 mod retype;
 pub mod run;
 pub mod runtime;
@@ -15,6 +16,8 @@ pub mod unpack;
 pub mod verify;
 
 use std::path::PathBuf;
+
+use coil_bootstrap::bundle::Bundle;
 
 use crate::error::{Failure, Result};
 use crate::store::Store;
@@ -26,6 +29,17 @@ fn open_store() -> Result<Store> {
     // It can be chosen once in a process, and this is the one place that does.
     let _ = tempfile::env::override_temp_dir(store.scratch());
     Ok(store)
+}
+
+/// Refuses a bundle for other machines than this one.
+fn runs_here(bundle: &Bundle) -> Result<()> {
+    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let platform = &bundle.manifest().platform;
+    if (platform.os.as_str(), platform.architecture.as_str()) == ("linux", own) {
+        return Ok(());
+    }
+    let platform = format!("{}/{}", platform.os, platform.architecture);
+    Err(Failure::new(format!("{} is for {platform} and cannot start here", bundle.path().display())))
 }
 
 /// The directory of coil's cache: `COIL_CACHE`, else below `XDG_CACHE_HOME` or the home directory.

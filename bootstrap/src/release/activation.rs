@@ -266,17 +266,15 @@ impl Handover<'_> {
         }
     }
 
-    /// Removes all but the last releases, and never one that serves or did before.
+    /// Removes all but the last releases, with what is unpacked of them, and never one that serves or did before.
     fn remove_old(&self) {
         let kept = [Release::linked(self.app, "current"), Release::linked(self.app, "previous")];
-        let others = Release::all(self.app)
-            .into_iter()
-            .filter(|release| !kept.iter().flatten().any(|one| one == release));
+        let is_kept = |release: &Release| kept.iter().flatten().any(|one| one == release);
+        let others = Release::all(self.app).into_iter().filter(|release| !is_kept(release));
         let room = KEEP - kept.iter().flatten().count();
-        for release in others.skip(room) {
-            if let Err(error) = release.remove() {
-                complain(self.app.name().as_ref(), &error);
-            }
+        let old: Vec<Release> = others.skip(room).collect();
+        if let Err(error) = store::remove(&old) {
+            complain(self.app.name().as_ref(), &error);
         }
     }
 }
