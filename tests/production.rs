@@ -8,16 +8,6 @@ use std::time::{Duration, Instant};
 
 use kit::production::apps::{self, Versions};
 use kit::production::{Address, Host, Lan, Served};
-use kit::skip;
-
-/// The network; `None`, with a word about it, where one of the switches is off.
-fn wanted() -> bool {
-    let online = std::env::var("COIL_TEST_ONLINE").as_deref() == Ok("1");
-    if !online {
-        skip("this needs a package index; set COIL_TEST_ONLINE=1");
-    }
-    online && kit::production::lan::wanted()
-}
 
 /// Exchanges the releases so many times: four ways in turn, each to the other release than the one that serves.
 fn exchange(served: &Served<'_>, times: usize, clients: u32, per_second: u32, keep_alive: bool) {
@@ -64,7 +54,7 @@ fn served<'a>(host: &'a Host, app: &Versions) -> Served<'a> {
 
 #[test]
 fn django_behind_gunicorn_at_a_unix_socket_is_exchanged_a_hundred_times() {
-    if !wanted() {
+    if !apps::wanted() {
         return;
     }
     let app = apps::site();
@@ -75,7 +65,7 @@ fn django_behind_gunicorn_at_a_unix_socket_is_exchanged_a_hundred_times() {
 
 #[test]
 fn uvicorn_at_a_port_is_exchanged_a_hundred_times() {
-    if !wanted() {
+    if !apps::wanted() {
         return;
     }
     let app = apps::asgi();

@@ -7,7 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::kit::{Bench, Packed};
+use crate::kit::{Bench, Packed, skip};
+
+/// Whether tests with these apps are wanted: on hosts, and with wheels from the index. Says so if not.
+pub fn wanted() -> bool {
+    let online = std::env::var("COIL_TEST_ONLINE").as_deref() == Ok("1");
+    if !online {
+        skip("this needs a package index; set COIL_TEST_ONLINE=1");
+    }
+    online && super::lan::wanted()
+}
 
 /// An app, packed in two versions.
 pub struct Versions {
@@ -57,14 +66,33 @@ urlpatterns = [
 pub fn asgi() -> &'static Versions {
     static ASGI: OnceLock<Versions> = OnceLock::new();
     ASGI.get_or_init(|| {
-        Versions::of("asgi", |release| asgi_with(&format!("asgi-{release}"), release, "", ""))
+        Versions::of("asgi", |release| {
+            asgi_with(&format!("asgi-{release}"), Asgi { release, ..Asgi::default() })
+        })
     })
 }
 
-/// A version of it with `code` that runs when it is loaded, and `settings` at the end of its pyproject.toml.
-pub fn asgi_with(file: &str, release: &str, code: &str, settings: &str) -> Packed {
+/// A version of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asgi<'a> {
+    /// What it answers after `release `.
+    pub release: &'a str,
+    /// Python that runs when it is loaded. `STATUS = 500` makes that its status.
+    pub code: &'a str,
+    /// More of `[tool.coil.commands]`.
+    pub commands: &'a str,
+    /// More of `[tool.coil.services.web]`, and tables after that.
+    pub web: &'a str,
+    /// The program `release.py`.
+    pub step: &'a str,
+}
+
+/// Packs it.
+pub fn asgi_with(file: &str, asgi: Asgi<'_>) -> Packed {
+    let Asgi { release, code, commands, web, step } = asgi;
     let main = format!(
-        r#"{code}
+        r#"STATUS = 200
+{code}
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         while True:
@@ -74,7 +102,7 @@ async def app(scope, receive, send):
                 return
     body = b"release {release}\n"
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
-    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+    await send({{"type": "http.response.start", "status": STATUS, "headers": headers}})
     await send({{"type": "http.response.body", "body": body}})
 "#
     );
@@ -83,15 +111,20 @@ async def app(scope, receive, send):
 default = \"web\"
 [tool.coil.commands]
 web = \"uvicorn --fd 3 --no-access-log main:app\"
+{commands}
 [tool.coil.services.web]
 listen = \"8000\"
-{settings}"
+{web}"
     );
     let place = |name: &str| bench().path(&format!("{file}.src/{name}"));
     std::fs::create_dir_all(place("")).expect("a bench can be written");
-    for (name, text) in
-        [("main.py", main.as_str()), ("pyproject.toml", &project), ("requirements.txt", "uvicorn\n")]
-    {
+    let files = [
+        ("main.py", &*main),
+        ("pyproject.toml", &project),
+        ("requirements.txt", "uvicorn\n"),
+        ("release.py", step),
+    ];
+    for (name, text) in files {
         std::fs::write(place(name), text).expect("a bench can be written");
     }
     pack("asgi", file, &place(""))

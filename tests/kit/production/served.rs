@@ -24,7 +24,7 @@ pub struct Served<'a> {
 impl<'a> Served<'a> {
     /// Brings both versions there, as `/root/1` and `/root/2`, and activates the first.
     pub fn on(host: &'a Host, app: &Versions, address: Address, path: &'static str) -> Served<'a> {
-        let served = Served { host, name: app.name, address, path };
+        let served = Served::already(host, app.name, address, path);
         served.bring("1", &app.one);
         served.bring("2", &app.two);
         // Django's hosts, and one value that whoever writes this file anew would write otherwise.
@@ -34,6 +34,11 @@ impl<'a> Served<'a> {
         served.own("activate", "1").succeeded();
         assert_eq!(served.answers(), "release 1");
         served
+    }
+
+    /// What is there already.
+    pub fn already(host: &'a Host, name: &'static str, address: Address, path: &'static str) -> Served<'a> {
+        Served { host, name, address, path }
     }
 
     /// Brings a bundle there, as `/root/NAME`.
