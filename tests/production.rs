@@ -7,12 +7,12 @@ mod kit;
 use std::time::{Duration, Instant};
 
 use kit::production::apps::{self, Versions};
-use kit::production::{Address, Host, Lan, Served};
+use kit::production::{Lan, Served};
 
 /// Exchanges the releases so many times: four ways in turn, each to the other release than the one that serves.
-fn exchange(served: &Served<'_>, times: usize, clients: u32, per_second: u32, keep_alive: bool) {
+fn exchange(served: &Served<'_>, times: usize, keep_alive: bool) {
     let before = served.settings();
-    let load = served.load(clients, per_second, keep_alive);
+    let load = served.load(8, 80, keep_alive);
     let mut took = Vec::new();
     for number in 0..times {
         let (word, name, then) = match number % 4 {
@@ -40,39 +40,40 @@ fn exchange(served: &Served<'_>, times: usize, clients: u32, per_second: u32, ke
     assert!(!log.contains("refused"), "{log}");
 }
 
-/// A host with the app on it, as its socket is.
-fn host(lan: &Lan) -> Host {
-    lan.host("web1").start()
-}
-
-fn served<'a>(host: &'a Host, app: &Versions) -> Served<'a> {
-    match app.name {
-        "asgi" => Served::on(host, app, host.port(8000), "/"),
-        name => Served::on(host, app, host.socket(&format!("/run/{name}/{name}.sock")), "/release"),
+/// Does that with an app at a place, `:PORT` or the path of a socket.
+fn exchanged(app: fn() -> &'static Versions, place: &str, path: &'static str, rounds: &[(usize, bool)]) {
+    if !apps::wanted() {
+        return;
+    }
+    let app = app();
+    let Some(lan) = Lan::wanted() else { return };
+    let host = lan.host("web1").start();
+    let address = match place.strip_prefix(':') {
+        Some(port) => host.port(port.parse().unwrap()),
+        None => host.socket(place),
+    };
+    let served = Served::on(&host, app, address, path);
+    for (times, keep_alive) in rounds {
+        exchange(&served, *times, *keep_alive);
     }
 }
 
 #[test]
 fn django_behind_gunicorn_at_a_unix_socket_is_exchanged_a_hundred_times() {
-    if !apps::wanted() {
-        return;
-    }
-    let app = apps::site();
-    let Some(lan) = Lan::wanted() else { return };
-    let host = host(&lan);
-    exchange(&served(&host, app), 100, 8, 80, false);
+    exchanged(apps::site, "/run/site/site.sock", "/release", &[(100, false)]);
 }
 
 #[test]
 fn uvicorn_at_a_port_is_exchanged_a_hundred_times() {
-    if !apps::wanted() {
-        return;
-    }
-    let app = apps::asgi();
-    let Some(lan) = Lan::wanted() else { return };
-    let host = host(&lan);
-    let served = served(&host, app);
-    assert!(matches!(served.address, Address::Tcp(_)));
-    exchange(&served, 100, 8, 160, false);
-    exchange(&served, 20, 8, 160, true);
+    exchanged(apps::asgi, ":8000", "/", &[(100, false), (20, true)]);
+}
+
+#[test]
+fn gunicorn_at_a_port_whose_workers_load_the_app_themselves_is_exchanged() {
+    exchanged(apps::site_unloaded, ":8000", "/release", &[(20, false)]);
+}
+
+#[test]
+fn uvicorn_at_a_unix_socket_is_exchanged() {
+    exchanged(apps::asgi_at_a_file, "/run/asgi/asgi.sock", "/", &[(20, false), (8, true)]);
 }

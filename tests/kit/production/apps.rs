@@ -37,11 +37,19 @@ pub fn bench() -> &'static Bench {
 /// The Django example: gunicorn, a unix socket. It answers at `/release`.
 pub fn site() -> &'static Versions {
     static SITE: OnceLock<Versions> = OnceLock::new();
-    SITE.get_or_init(|| Versions::of("site", |release| site_with(&format!("site-{release}"), release, "")))
+    SITE.get_or_init(|| Versions::of("site", |release| site_with(&format!("site-{release}"), release, None)))
 }
 
-/// A version of the Django example that has `code` in front of its addresses: it is run when the app is loaded.
-pub fn site_with(file: &str, release: &str, code: &str) -> Packed {
+/// The same at port 8000, with workers that load the app themselves, after gunicorn has said that it is ready.
+pub fn site_unloaded() -> &'static Versions {
+    static SITE: OnceLock<Versions> = OnceLock::new();
+    SITE.get_or_init(|| {
+        Versions::of("site", |release| site_with(&format!("unloaded-{release}"), release, Some("8000")))
+    })
+}
+
+/// A version of the Django example; at a port without `--preload`, or as it is.
+fn site_with(file: &str, release: &str, port: Option<&str>) -> Packed {
     let source = bench().path(&format!("{file}.src"));
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/django-site");
     let copied = Command::new("cp").arg("-r").args([&example, &source]).status();
@@ -50,7 +58,7 @@ pub fn site_with(file: &str, release: &str, code: &str) -> Packed {
         "from django.contrib import admin
 from django.http import HttpResponse
 from django.urls import include, path
-{code}
+
 urlpatterns = [
     path('release', lambda request: HttpResponse('release {release}\\n')),
     path('', include('guestbook.urls')),
@@ -59,6 +67,16 @@ urlpatterns = [
 "
     );
     std::fs::write(source.join("mysite/urls.py"), urls).expect("a bench can be written");
+    if let Some(port) = port {
+        let edit = |name: &str, from: &str, to: &str| {
+            let text = std::fs::read_to_string(source.join(name)).expect("the example has it");
+            assert!(text.contains(from), "{name} has no {from}");
+            std::fs::write(source.join(name), text.replace(from, to)).expect("a bench can be written");
+        };
+        edit("mysite/gunicorn_conf.py", "preload_app = True", "preload_app = False");
+        let listen = format!("[tool.coil.services.web]\nlisten = \"{port}\"\n[tool.coil.commands]");
+        edit("pyproject.toml", "[tool.coil.commands]", &listen);
+    }
     pack("site", file, &source)
 }
 
@@ -72,11 +90,24 @@ pub fn asgi() -> &'static Versions {
     })
 }
 
+/// The same at a socket file.
+pub fn asgi_at_a_file() -> &'static Versions {
+    static ASGI: OnceLock<Versions> = OnceLock::new();
+    ASGI.get_or_init(|| {
+        Versions::of("asgi", |release| {
+            let asgi = Asgi { release, listen: "/run/asgi/asgi.sock", ..Asgi::default() };
+            asgi_with(&format!("asgi-file-{release}"), asgi)
+        })
+    })
+}
+
 /// A version of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asgi<'a> {
     /// What it answers after `release `.
     pub release: &'a str,
+    /// Where it listens; at port 8000 if that is empty.
+    pub listen: &'a str,
     /// Python that runs when it is loaded. `STATUS = 500` makes that its status.
     pub code: &'a str,
     /// More of `[tool.coil.commands]`.
@@ -89,7 +120,8 @@ pub struct Asgi<'a> {
 
 /// Packs it.
 pub fn asgi_with(file: &str, asgi: Asgi<'_>) -> Packed {
-    let Asgi { release, code, commands, web, step } = asgi;
+    let Asgi { release, listen, code, commands, web, step } = asgi;
+    let listen = if listen.is_empty() { "8000" } else { listen };
     let main = format!(
         r#"STATUS = 200
 {code}
@@ -113,7 +145,7 @@ default = \"web\"
 web = \"uvicorn --fd 3 --no-access-log main:app\"
 {commands}
 [tool.coil.services.web]
-listen = \"8000\"
+listen = \"{listen}\"
 {web}"
     );
     let place = |name: &str| bench().path(&format!("{file}.src/{name}"));
