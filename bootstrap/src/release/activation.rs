@@ -9,19 +9,27 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::app::{App, UNITS, need_root, write_whole};
+use super::app::{App, UNITS, need_root};
 use super::changes::{self, note};
+use super::credentials;
+use super::hush::hush;
 use super::instance::{self, lasting};
+use super::listening;
 use super::settings;
 use super::store::{self, Release, is_id, write};
 use super::systemd::{self, systemctl};
-use super::units::{MARK, Unit};
+use super::units::{self, MARK, Unit};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::production::Kind;
 use crate::host::{Host, complain};
+
+/// How long a connection that was accepted may take to send its request before its server is told to end.
+const HUSH: Duration = Duration::from_millis(100);
 
 /// How many releases stay.
 const KEEP: usize = 5;
@@ -122,7 +130,7 @@ impl Handover<'_> {
         let units = self.release.units()?;
         self.check_addresses(&units)?;
         write(&units, |unit| !unit.of_release || before.is_none())?;
-        self.write_credentials(&units)?;
+        credentials::pass_on(app, &units)?;
         let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
         for (name, service) in &production.services {
             if service.kind == Kind::Release && is_new {
@@ -166,31 +174,6 @@ impl Handover<'_> {
         Ok(())
     }
 
-    /// Every file in the directory of credentials is one of every service.
-    fn write_credentials(&self, units: &[Unit]) -> Result<()> {
-        let mut changed = false;
-        let directory = self.app.credentials();
-        let names = settings::credentials(self.app);
-        let lines =
-            names.iter().map(|name| format!("LoadCredential={name}:{}/{name}\n", directory.display()));
-        let text = format!("{MARK}{}: the files in {}.\n[Service]\n", self.app.name(), directory.display());
-        let text = lines.fold(text, |text, line| text + &line);
-        for unit in units.iter().filter(|unit| unit.name.ends_with("@.service")) {
-            let place = Path::new(UNITS).join(format!("{}.d", unit.name));
-            let path = place.join("coil-credentials.conf");
-            let there = fs::read_to_string(&path).ok();
-            if names.is_empty() {
-                changed |= there.is_some() && fs::remove_file(&path).is_ok();
-                let _ = fs::remove_dir(&place);
-            } else if there.as_ref() != Some(&text) {
-                fs::create_dir_all(&place).map_err(Error::at("create", &place))?;
-                write_whole(&path, 0o644, text.as_bytes())?;
-                changed = true;
-            }
-        }
-        if changed { systemctl(&["daemon-reload"]) } else { Ok(()) }
-    }
-
     /// Makes the release the one that serves, now and when the machine starts again.
     fn switch(&self, before: Option<&Release>) -> Result<()> {
         if let Some(before) = before.filter(|before| *before != self.release) {
@@ -225,23 +208,37 @@ impl Handover<'_> {
             let _ = systemctl(&["disable", "--quiet", "--now", "--", unit]);
         }
         let running = running(&known);
-        let others: Vec<&String> = running
-            .iter()
-            .filter(|unit| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit)))
-            .collect();
-        if !others.is_empty() {
-            let words = ["stop", "--"].into_iter().chain(others.iter().map(|unit| unit.as_str()));
-            systemctl(&words.collect::<Vec<_>>())?;
-            for unit in others {
-                let _ = systemctl(&["reset-failed", "--", unit]);
-            }
-        }
+        let is_other =
+            |unit: &String| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit));
+        self.end(&running.into_iter().filter(is_other).collect::<Vec<_>>())?;
         let remove = |unit: &&&String| {
             let path = Path::new(UNITS).join(unit);
             fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK))
                 && fs::remove_file(path).is_ok()
         };
         if gone.iter().filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+    }
+
+    /// Ends these instances when each has ended what it has begun. They take no connection any more before they are told.
+    fn end(&self, units: &[String]) -> Result<()> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let services = &self.manifest.production.services;
+        let web = services.iter().filter(|(_, service)| service.kind == Kind::Web);
+        let addresses = web.map(|(name, service)| units::address(self.app, name, service));
+        let sockets = addresses.flat_map(|address| listening::sockets(&address)).collect();
+        let hushed: Vec<bool> =
+            units.iter().map(|unit| hush(&sockets, &listening::processes(unit))).collect();
+        if hushed.contains(&true) {
+            thread::sleep(HUSH);
+        }
+        let words = ["stop", "--"].into_iter().chain(units.iter().map(String::as_str));
+        systemctl(&words.collect::<Vec<_>>())?;
+        for unit in units {
+            let _ = systemctl(&["reset-failed", "--", unit]);
+        }
+        Ok(())
     }
 
     /// Leaves everything as it was before.
@@ -251,9 +248,9 @@ impl Handover<'_> {
             return;
         }
         let instances = lasting(self.app, &self.manifest.production.services, self.release.id());
-        for instance in &instances {
-            let _ = systemctl(&["stop", "--", instance.unit()]);
-            let _ = systemctl(&["reset-failed", "--", instance.unit()]);
+        let units: Vec<String> = instances.iter().map(|instance| instance.unit().to_owned()).collect();
+        if let Err(error) = self.end(&units) {
+            complain(self.app.name().as_ref(), &error);
         }
         match before.map(|before| before.units()) {
             Some(Ok(units)) => drop(write(&units, |_| true)),

@@ -18,7 +18,9 @@
 mod activation;
 mod app;
 mod changes;
+mod credentials;
 mod exec;
+mod hush;
 mod instance;
 mod listening;
 mod peer;
