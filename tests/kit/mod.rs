@@ -21,6 +21,7 @@ pub mod mounts;
 pub mod oci;
 mod packed;
 mod probe;
+pub mod production;
 mod ran;
 pub mod registry;
 mod runtime;
