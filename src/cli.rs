@@ -1,8 +1,12 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
 mod image;
+mod package;
+mod units;
 
 pub use self::image::{Image, ImageStart};
+pub use self::package::Package;
+pub use self::units::Units;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,6 +58,14 @@ pub enum Command {
     Rebase(Rebase),
     /// Make a container image of a bundle or a project: the same layers, from scratch.
     Image(Box<Image>),
+    /// Make a package of a bundle for Debian, Ubuntu and others with dpkg.
+    #[command(disable_version_flag = true)]
+    Deb(Package),
+    /// Make a package of a bundle for Fedora, RHEL, SUSE and others with rpm.
+    #[command(disable_version_flag = true)]
+    Rpm(Package),
+    /// Print what systemd, another supervisor or a proxy is told about a bundle's services.
+    Units(Units),
     /// Install, activate or roll back a bundle's services on this machine.
     #[command(subcommand)]
     Release(Release),
@@ -244,6 +256,14 @@ pub enum Release {
         bundle: PathBuf,
         /// The beginning of a release's name.
         release: Option<String>,
+    },
+    /// Stop its services, and remove its units, its releases and what is unpacked in the system's store.
+    Remove {
+        /// Any bundle of the app.
+        bundle: PathBuf,
+        /// Remove its settings and its state, too.
+        #[arg(long)]
+        purge: bool,
     },
     /// List releases, which of them serves and since when, and units.
     Status {

@@ -17,6 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::in_use::InUse;
 use crate::unused::{Environment, age};
@@ -121,6 +122,29 @@ pub fn clean_up(root: &Path, rules: &Rules) -> Result<Removed> {
             if fs::symlink_metadata(&path).is_ok_and(|there| came(&there) > KEEP_LAYER) {
                 work.removed.layers += usize::from(work.remove(&path));
             }
+        }
+    }
+    Ok(work.end())
+}
+
+/// Removes the environments at the cache `root` that `goes` says it of, and every layer that only they had. What running
+/// processes use stays, until clean-up or the next such removal.
+pub fn remove(root: &Path, goes: impl Fn(&Environment) -> bool) -> Result<Removed> {
+    let Ok(cache) = Cache::there(root) else { return Ok(Removed::default()) };
+    let Some(_lock) = cache.lock(0) else { return Ok(Removed::default()) };
+    let root = fs::canonicalize(root).map_err(Error::at("open", root))?;
+    let environments = Environment::all(&root);
+    let (go, mut stay): (Vec<_>, Vec<_>) = environments.iter().partition(|one| goes(one));
+    if go.is_empty() {
+        return Ok(Removed::default());
+    }
+    let rules = Rules { keep: Duration::ZERO, app: "", own: Path::new(""), until: None };
+    let mut work = Work::begin(&root, None)?;
+    stay.extend(work.remove_environments(&root, &go, &rules));
+    // What an unreadable record needs nobody knows. Others than these layers may be of an environment that is being made.
+    if let (Some(needed), Some(candidates)) = (needed(&stay), needed(&go)) {
+        for name in candidates.difference(&needed) {
+            work.removed.layers += usize::from(work.remove(&root.join("layers").join(name)));
         }
     }
     Ok(work.end())

@@ -20,6 +20,9 @@ pub fn run(options: &Release) -> Result<()> {
         Release::Rollback { bundle, release } => {
             (Builtin::RollBack, bundle, release.iter().map(OsString::from).collect())
         }
+        Release::Remove { bundle, purge } => {
+            (Builtin::Remove, bundle, purge.then(|| "--purge".into()).into_iter().collect())
+        }
         Release::Status { bundle, json } => {
             (Builtin::Status, bundle, json.then(|| "--json".into()).into_iter().collect())
         }
