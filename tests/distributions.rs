@@ -9,6 +9,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use coil_bootstrap::bundle::Bundle;
+use coil_bootstrap::clean_up::remove;
 use kit::{Bench, Packed, QUICK, Ran, runtime_file, skip, small};
 use sha2::{Digest, Sha256};
 
@@ -303,4 +305,24 @@ fn a_proxy_is_told_the_socket_that_outlives_every_release() {
     let file = small("1").path().to_str().unwrap().to_owned();
     let ran = coil(&bench, &["units", &file, "--proxy", "nginx"]);
     assert!(ran.stderr.contains("has no service that answers requests"), "{ran}");
+}
+
+#[test]
+fn removing_an_app_from_a_store_leaves_what_others_need() {
+    let store = kit::scratch();
+    for version in ["1", "2"] {
+        let installed = small(version).start().env("COIL", "install").arg(store.path());
+        installed.run().succeeded();
+    }
+    let layers = || fs::read_dir(store.path().join("layers")).unwrap().count();
+    assert_eq!(layers(), 4);
+    let first = Bundle::open(small("1").path()).unwrap().digest().hex();
+    let removed =
+        remove(store.path(), |one| one.app() == Some("small") && one.name().starts_with(&first)).unwrap();
+    assert_eq!((removed.environments, removed.layers, layers()), (1, 1, 3));
+    small("2").start().cache(store.path()).run().succeeded();
+    let removed = remove(store.path(), |one| one.app() == Some("other")).unwrap();
+    assert_eq!((removed.environments, removed.layers, layers()), (0, 0, 3));
+    let removed = remove(store.path(), |one| one.app() == Some("small")).unwrap();
+    assert_eq!((removed.environments, removed.layers, layers()), (1, 3, 0));
 }

@@ -65,8 +65,6 @@ pub struct Package {
     /// In the order of their paths.
     entries: Vec<Entry>,
     app: App,
-    /// The absolute path of the bundle when it is installed.
-    file: String,
     /// The time of every file, in seconds since 1970.
     time: u64,
 }
@@ -138,12 +136,11 @@ impl Package {
                 .unwrap_or_else(|| format!("{name} <root@localhost>")),
         };
         let license = label(manifest, "licenses").map(str::to_owned);
-        let file = format!("/usr/lib/{0}/{0}", app.name());
         let entries =
             contents::entries(bundle, &app, &name, Content::Bundle(bundle.path().to_owned(), length));
         let summary = match label(manifest, "description") {
             Some(text) => text.chars().take(200).collect(),
-            None => format!("{}, a Python application", manifest.name),
+            None => "Python application with everything that it needs".to_owned(),
         };
         Ok(Package {
             description: format!(
@@ -160,7 +157,6 @@ impl Package {
             license,
             entries,
             app,
-            file,
             time,
         })
     }

@@ -7,6 +7,14 @@ use super::Package;
 /// How every script begins.
 const HEAD: &str = "#!/bin/sh\nset -e\n";
 
+/// When a script of an rpm runs: `%post`, `%preun`, `%postun`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Installed,
+    BeforeRemoval,
+    Removed,
+}
+
 /// The scripts of a package of Debian, by name (Debian Policy, chapter 6).
 pub fn deb(package: &Package) -> Vec<(&'static str, String)> {
     let filled = |text: &str| format!("{HEAD}{}", fill(text, &package.app));
@@ -21,14 +29,18 @@ pub fn deb(package: &Package) -> Vec<(&'static str, String)> {
     }
 }
 
-/// The scripts of an rpm that run after its files came and before they go: `%post` and `%preun`.
-pub fn rpm(package: &Package) -> (String, String) {
+/// The scripts of an rpm: when they run, and what they do.
+pub fn rpm(package: &Package) -> Vec<(Moment, String)> {
     let filled = |text: &str| format!("set -e\n{}", fill(text, &package.app));
-    let post = match package.has_services {
-        true => include_str!("scripts/services.post"),
-        false => include_str!("scripts/program.post"),
-    };
-    (filled(post), filled(include_str!("scripts/preun")))
+    let preun = (Moment::BeforeRemoval, filled(include_str!("scripts/preun")));
+    match package.has_services {
+        true => vec![
+            (Moment::Installed, filled(include_str!("scripts/services.post"))),
+            preun,
+            (Moment::Removed, filled(include_str!("scripts/services.postun"))),
+        ],
+        false => vec![(Moment::Installed, filled(include_str!("scripts/program.post"))), preun],
+    }
 }
 
 /// The unit that activates the package where that could not be done when it was installed.

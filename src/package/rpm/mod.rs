@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use self::header::Header;
 use self::payload::{Payload, Summed};
-use super::{Entry, Kind, Package, Role, scripts};
+use super::scripts::{self, Moment};
+use super::{Entry, Kind, Package, Role};
 use crate::error::{Context, Failure, Result};
 
 /// The size of a file that a header of cpio can say, in bytes.
@@ -34,8 +35,6 @@ const LESS: u32 = 2;
 const EQUAL: u32 = 8;
 const RPMLIB: u32 = 1 << 24;
 const INTERPRETER: u32 = 1 << 8;
-const SCRIPT_POST: u32 = 1 << 10;
-const SCRIPT_PREUN: u32 = 1 << 11;
 
 /// SHA-256 (RFC 4880, 9.4).
 const SHA256: u32 = 8;
@@ -159,11 +158,11 @@ impl Rpm<'_> {
         header.text(header::SOURCE_PACKAGE, &format!("{}.src.rpm", self.full_name()));
         header.text(header::RPM_VERSION, "4.11");
         header.text(header::ENCODING, "utf-8");
-        let (post, preun) = scripts::rpm(package);
-        header.text(header::POST, &post);
-        header.text(header::POST_PROGRAM, "/bin/sh");
-        header.text(header::PREUN, &preun);
-        header.text(header::PREUN_PROGRAM, "/bin/sh");
+        for (moment, script) in scripts::rpm(package) {
+            let (text, program, _) = tags(moment);
+            header.text(text, &script);
+            header.text(program, "/bin/sh");
+        }
     }
 
     /// What it provides, requires and recommends.
@@ -175,13 +174,13 @@ impl Rpm<'_> {
         header.texts(header::PROVIDES, &[self.0.name.clone(), format!("{}({bits})", self.0.name)]);
         header.numbers(header::PROVIDE_FLAGS, &[EQUAL, EQUAL]);
         header.texts(header::PROVIDE_VERSIONS, &[full.clone(), full]);
-        let mut requires = vec![
-            ("/bin/sh", INTERPRETER | SCRIPT_POST, ""),
-            ("/bin/sh", INTERPRETER | SCRIPT_PREUN, ""),
+        let shell = |(moment, _)| ("/bin/sh", INTERPRETER | tags(moment).2, "");
+        let mut requires: Vec<(&str, u32, &str)> = scripts::rpm(self.0).into_iter().map(shell).collect();
+        requires.extend([
             ("rpmlib(CompressedFileNames)", RPMLIB | LESS | EQUAL, "3.0.4-1"),
             ("rpmlib(FileDigests)", RPMLIB | LESS | EQUAL, "4.6.0-1"),
             ("rpmlib(PayloadFilesHavePrefix)", RPMLIB | LESS | EQUAL, "4.0-1"),
-        ];
+        ]);
         if version.contains('~') {
             requires.push(("rpmlib(TildeInVersions)", RPMLIB | LESS | EQUAL, "4.10.0-1"));
         }
@@ -231,6 +230,15 @@ impl Rpm<'_> {
         header.numbers(header::FILE_INODES, &(1..=files.len() as u32).collect::<Vec<_>>());
         header.texts(header::FILE_LANGUAGES, &vec![String::new(); files.len()]);
         header.numbers(header::FILE_DIGEST_ALGORITHM, &[SHA256]);
+    }
+}
+
+/// The tags of a script's text and program, and the flag of what it requires (rpmds.h).
+fn tags(moment: Moment) -> (u32, u32, u32) {
+    match moment {
+        Moment::Installed => (header::POST, header::POST_PROGRAM, 1 << 10),
+        Moment::BeforeRemoval => (header::PREUN, header::PREUN_PROGRAM, 1 << 11),
+        Moment::Removed => (header::POSTUN, header::POSTUN_PROGRAM, 1 << 12),
     }
 }
 
