@@ -14,7 +14,7 @@ may get into them. So this file imports as little as it can, and only from the s
 an interpreter is started, and has to read it, for every changed line. Whoever runs it adds a call of `main`.
 
 What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
-child, forked off a process that reads a chunk's first number and does nothing else.
+child, forked off a process that has compiled nothing but an empty text, and reads no more of a chunk than its first number.
 """
 
 import sys
@@ -30,6 +30,9 @@ from _imp import source_hash
 
 UNCHECKED_HASH = b"\1\0\0\0"
 MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
+
+# The first time makes the classes of the syntax tree, which takes longer than most files do: children find them made.
+compile("", "", "exec")
 
 # Before Python 3.11, `compile_sorted.py` follows this file and puts another one in its place.
 marshalled = marshal.dumps

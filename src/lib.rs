@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod bytecode;
+pub mod checksums;
 pub mod cli;
 pub mod commands;
 pub mod compare;

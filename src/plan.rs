@@ -11,7 +11,7 @@ mod namespaces;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{Environment, Program};
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,9 @@ use crate::wheel::namespace::Initial;
 pub struct Listing {
     /// Who provides it, in words a user understands.
     pub origin: String,
-    /// Every file and link by its path in the layer, with the digest of its content.
+    /// Every file and link by its path in the layer, with the checksum of its content.
     #[serde(with = "files")]
-    pub files: BTreeMap<TreePath, Digest>,
+    pub files: BTreeMap<TreePath, Checksum>,
     /// Those whose first line names the interpreter.
     pub scripts: Vec<TreePath>,
     /// Directories whose libraries look for others outside the layer: never behind a link.
@@ -102,7 +102,7 @@ mod tests {
 
     fn listing(origin: &str, files: &[(&str, &str)], scripts: &[&str]) -> Listing {
         let path = |text: &str| TreePath::new(text.replace("SITE", &format!("venv/{SITE}"))).unwrap();
-        let files = files.iter().map(|(name, content)| (path(name), Digest::of(content.as_bytes())));
+        let files = files.iter().map(|(name, content)| (path(name), Checksum::of(content.as_bytes())));
         Listing {
             origin: origin.into(),
             files: files.collect(),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
-//! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the digest of its inputs
+//! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the checksum of its inputs
+//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
@@ -12,10 +13,11 @@
 //! ROOT/pack/lock             held by every pack, together; `coil cache prune` holds it alone
 //! ```
 //!
-//! Entries appear by a rename out of `tmp` and are never changed; their time of change says when they were used
-//! last. An entry that cannot be read counts as missing. Everything may be deleted at any time, and a pack
-//! makes it again; what it is about to use is safe from `coil cache prune`. Locks guard clean-up alone:
-//! two packs that make the same thing at once both make it, and one of the two stays.
+//! Entries appear by a rename out of `tmp` and are never changed; where the name is not that of the content, a newer one may
+//! take the place. Their time of change says when they were used last. An entry that cannot be read counts as
+//! missing. Everything may be deleted at any time, and a pack makes it again; what it is about to use is safe from
+//! `coil cache prune`. Locks guard clean-up alone: two packs that make the same thing at once both make it, and one
+//! of the two stays.
 
 mod census;
 
@@ -27,6 +29,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coil_bootstrap::format::checksum::{Checksum, Summing};
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::Program;
 use coil_bootstrap::format::path::TreePath;
@@ -35,6 +38,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::checksums::checksum_of;
 use crate::error::{Context, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
@@ -45,25 +49,25 @@ use crate::probes::Probes;
 use crate::tree::{Content, Tree};
 use crate::wheel::namespace::initials;
 
-/// The inputs of something made, boiled down to a digest. The version of coil's own code is one of them.
+/// The inputs of something made, boiled down to a checksum. The version of coil's own code is one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     step: &'static str,
-    digest: Digest,
+    checksum: Checksum,
 }
 
 impl Key {
     /// The key of what `step` makes of `inputs`.
     pub fn new(step: &'static str, inputs: &[&dyn AsRef<[u8]>]) -> Self {
-        let mut hasher = Sha256::new();
+        let mut sum = Summing::default();
         let mut add = |bytes: &[u8]| {
-            hasher.update((bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
+            sum.update(&(bytes.len() as u64).to_le_bytes());
+            sum.update(bytes);
         };
         add(env!("COIL_CODE").as_bytes());
         add(step.as_bytes());
         inputs.iter().for_each(|input| add((*input).as_ref()));
-        Key { step, digest: Digest::from_bytes(hasher.finalize().into()) }
+        Key { step, checksum: sum.finish() }
     }
 }
 
@@ -101,7 +105,7 @@ impl Store {
                 .because(error)
                 .hint("set COIL_CACHE to a directory you can write to")
         };
-        for name in ["blobs", "made", "wheels", "bundles", "runtimes", "pythons", "work", "tmp"] {
+        for name in ["blobs", "made", "compiled", "wheels", "bundles", "runtimes", "pythons", "work", "tmp"] {
             let directory = root.join(name);
             fs::create_dir_all(&directory).map_err(|error| cannot(&directory, error.into()))?;
         }
@@ -146,6 +150,11 @@ impl Store {
     /// Where the Python in the archive with this digest is unpacked, if it is there.
     pub fn python(&self, archive: &Digest) -> PathBuf {
         self.root.join("pythons").join(archive.hex())
+    }
+
+    /// Where the byte code of an app is, if it is there.
+    pub fn compiled(&self, key: Key) -> PathBuf {
+        self.root.join("compiled").join(key.checksum.hex())
     }
 
     /// Where the wheel called `name` with this digest is, if it is there.
@@ -252,7 +261,7 @@ impl Store {
         file.persist(&place)
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
-        let files = digests(&tree).context(|| format!("cannot read what {origin} is made of"))?;
+        let files = checksums(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let needs = needs::of_tree(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let initials = initials(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let listing = Listing { origin, files, scripts, reaching, programs, needs, initials };
@@ -276,7 +285,7 @@ impl Store {
     }
 
     fn made(&self, key: Key) -> PathBuf {
-        self.root.join("made").join(format!("{}-{}.json", key.step, key.digest.hex()))
+        self.root.join("made").join(format!("{}-{}.json", key.step, key.checksum.hex()))
     }
 }
 
@@ -301,23 +310,15 @@ pub struct Made<T> {
     pub facts: T,
 }
 
-/// The digests of what may meet files of other layers in an environment. The runtime meets nobody.
-fn digests(tree: &Tree) -> io::Result<BTreeMap<TreePath, Digest>> {
-    let alone = Digest::of(b"");
-    let digest = |path: &TreePath, content: &Content| match content {
+/// The checksums of what may meet files of other layers in an environment. The runtime meets nobody.
+fn checksums(tree: &Tree) -> io::Result<BTreeMap<TreePath, Checksum>> {
+    let alone = Checksum::of(b"");
+    let checksum = |path: &TreePath, content: &Content| match content {
         _ if path.below("python").is_some() => Ok(alone),
-        Content::Symlink(target) => Ok(Digest::of(format!("link to {target}").as_bytes())),
-        other => digest_of(other),
+        Content::Symlink(target) => Ok(Checksum::of(format!("link to {target}").as_bytes())),
+        other => checksum_of(other),
     };
-    tree.iter().map(|(path, node)| Ok((path.clone(), digest(path, &node.content)?))).collect()
-}
-
-/// The SHA-256 of a content, which need not fit into memory; of nothing for a link.
-pub fn digest_of(content: &Content) -> io::Result<Digest> {
-    match content.open()? {
-        Some((_, mut reader)) => digest_of_reader(&mut reader),
-        None => Ok(Digest::of(b"")),
-    }
+    tree.iter().map(|(path, node)| Ok((path.clone(), checksum(path, &node.content)?))).collect()
 }
 
 /// The SHA-256 of the file at `path`.

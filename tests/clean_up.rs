@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use coil_bootstrap::clean_up;
 use kit::{Bench, Packed, probe, scratch};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -165,4 +166,20 @@ fn listing(directory: &Path) -> Vec<(PathBuf, SystemTime)> {
         }
     }
     found
+}
+
+#[test]
+fn a_release_that_is_gone_takes_its_environment_along_and_nothing_else() {
+    let cache = scratch();
+    let cache = cache.path();
+    let (one, two) = (app("app", "one"), app("app", "two"));
+    for app in [&one, &two] {
+        app.start().cache(cache).run().succeeded();
+    }
+    let (gone, stays) = (environment(&one, cache), environment(&two, cache));
+    let beginning = gone.file_name().unwrap().to_str().unwrap()[..12].to_owned();
+    let removed = clean_up::remove(cache, &["0".repeat(12), beginning]).unwrap();
+    assert_eq!((removed.environments, removed.layers), (1, 0), "its layer came a moment ago");
+    assert!(!gone.exists() && stays.exists());
+    two.start().cache(cache).run().succeeded();
 }

@@ -316,13 +316,14 @@ fn removing_an_app_from_a_store_leaves_what_others_need() {
     }
     let layers = || fs::read_dir(store.path().join("layers")).unwrap().count();
     assert_eq!(layers(), 4);
-    let first = Bundle::open(small("1").path()).unwrap().digest().hex();
+    let [first, second] =
+        ["1", "2"].map(|version| Bundle::open(small(version).path()).unwrap().digest().hex());
     let removed =
         remove(store.path(), |one| one.app() == Some("small") && one.name().starts_with(&first)).unwrap();
     assert_eq!((removed.environments, removed.layers, layers()), (1, 1, 3));
     small("2").start().cache(store.path()).run().succeeded();
-    let removed = remove(store.path(), |one| one.app() == Some("other")).unwrap();
+    let removed = remove(store.path(), &[first]).unwrap();
     assert_eq!((removed.environments, removed.layers, layers()), (0, 0, 3));
-    let removed = remove(store.path(), |one| one.app() == Some("small")).unwrap();
+    let removed = remove(store.path(), &[second]).unwrap();
     assert_eq!((removed.environments, removed.layers, layers()), (1, 3, 0));
 }

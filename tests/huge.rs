@@ -16,7 +16,7 @@ use coil::pool::Pool;
 use coil::tree::{Content, Node, Tree};
 use coil_bootstrap::archive::Archive;
 use coil_bootstrap::bundle::Bundle;
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{LayerKind, Manifest};
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::format::tar::Kind;
@@ -89,7 +89,7 @@ fn an_environment_of_more_links_than_a_short_number_can_count_has_a_manifest() {
     let listing = |half: usize| {
         let names =
             (half..MANY).step_by(2).map(|number| path(format!("venv/lib/p/site-packages/s/f{number}")));
-        let files: BTreeMap<_, _> = names.map(|name| (name, Digest::of(b"x"))).collect();
+        let files: BTreeMap<_, _> = names.map(|name| (name, Checksum::of(b"x"))).collect();
         Listing { origin: format!("half{half}"), files, ..Listing::default() }
     };
     let environment =

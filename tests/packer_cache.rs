@@ -142,6 +142,106 @@ fn the_cache_is_shown_and_emptied_and_the_next_pack_is_the_same() {
     assert!(pack(&bench, cache.path(), "after") == before);
 }
 
+/// The one file with the byte code of the app that is packed into this cache.
+fn byte_code(cache: &Path) -> PathBuf {
+    let found: Vec<_> = fs::read_dir(cache.join("pack/compiled")).unwrap().flatten().collect();
+    assert_eq!(found.len(), 1, "one app, one file");
+    found[0].path()
+}
+
+#[test]
+fn an_app_packed_again_is_what_it_is_without_its_byte_code_of_earlier_packs() {
+    let mut bench = Bench::new().lean();
+    for number in 0..6 {
+        bench = bench.file(&format!("src/m{number}.py"), format!("X = {{'a', 'm{number}', None}}\n"));
+    }
+    let bench = bench.file("src/main.py", "import m1\nprint(m1.X, __file__)\n");
+    let words = ["pack", "src", "-e", "main.py", "--name=same", "-o"];
+    let packed = |cache: &Path| {
+        let ran = coil(&bench, cache, &[words.as_slice(), &["app"]].concat());
+        (ran.stderr.contains("m3.py has no byte code: SyntaxError"), fs::read(bench.path("app")).unwrap())
+    };
+    let cache = cache_with_lean_runtime();
+    let same = |what: &str| {
+        let (alone, again) = (packed(cache_with_lean_runtime().path()), packed(cache.path()));
+        assert!(alone == again, "{what}");
+        again
+    };
+    let source = |name: &str| bench.path("src").join(name);
+    let first = same("at first");
+    fs::write(source("m1.py"), "X = 'changed'\n").unwrap();
+    same("one file changed");
+    fs::rename(source("m2.py"), source("moved.py")).unwrap();
+    same("one file moved");
+    fs::remove_file(source("m4.py")).unwrap();
+    same("one file gone");
+    fs::write(source("m3.py"), "def f(:\n").unwrap();
+    assert!(same("one file with a mistake").0);
+    fs::write(source("m5.py"), "Y = 1\n").unwrap();
+    assert!(same("another changed beside the mistake").0);
+
+    // Damaged, and cut off: noticed and made anew.
+    let kept = fs::read(byte_code(cache.path())).unwrap();
+    for (round, bytes) in [[&[b'x'; 300], &kept[300..]].concat(), kept[..700].to_vec()].iter().enumerate() {
+        fs::write(byte_code(cache.path()), bytes).unwrap();
+        fs::write(source("m5.py"), format!("Z = {round}\n")).unwrap();
+        same("damaged");
+        assert!(fs::read(byte_code(cache.path())).unwrap().len() > 1000);
+    }
+
+    // Two at once.
+    fs::write(source("m0.py"), "X = 'both'\n").unwrap();
+    let (_, expected) = packed(cache_with_lean_runtime().path());
+    let both = ["one", "two"].map(|output| {
+        let mut command = bench.coil(&[words.as_slice(), &[output]].concat());
+        command.env("COIL_CACHE", cache.path());
+        (thread::spawn(move || Ran::of(command, b"").succeeded()), output)
+    });
+    for (running, output) in both {
+        running.join().unwrap();
+        assert!(fs::read(bench.path(output)).unwrap() == expected, "{output}");
+    }
+
+    // And back, with what is left of all that.
+    fs::rename(source("moved.py"), source("m2.py")).unwrap();
+    for number in 0..6 {
+        fs::write(source(&format!("m{number}.py")), format!("X = {{'a', 'm{number}', None}}\n")).unwrap();
+    }
+    assert!(same("back again") == first);
+    assert_eq!(debris(cache.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn byte_code_of_apps_is_counted_and_goes_when_it_was_not_used() {
+    let bench = Bench::new().lean().file("src/main.py", "print(1)\n");
+    let cache = cache_with_lean_runtime();
+    let pack = |text: &str| {
+        fs::write(bench.path("src/main.py"), text).unwrap();
+        coil(&bench, cache.path(), &["pack", "src", "-e", "main.py", "-o", "app"]);
+    };
+    let line = "byte code of apps          1 ";
+    pack("print(2)\n");
+    let shown = coil(&bench, cache.path(), &["cache"]).printed();
+    assert!(shown.contains(line), "{shown}");
+    let then = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    let age = || {
+        let kept = byte_code(cache.path());
+        fs::File::open(&kept).unwrap().set_modified(then).unwrap();
+        kept
+    };
+    let prune = || coil(&bench, cache.path(), &["cache", "prune", "--older-than", "7d"]).printed();
+    // A pack that only looked at it has used it.
+    age();
+    pack("print(2)\n");
+    assert!(!prune().contains("byte code"));
+    let kept = age();
+    let freed = prune();
+    assert!(freed.contains(line), "{freed}");
+    assert!(!kept.exists());
+    pack("print(3)\n");
+    assert!(byte_code(cache.path()).exists());
+}
+
 #[test]
 fn an_age_that_makes_no_sense_is_refused() {
     let bench = Bench::new();

@@ -158,7 +158,10 @@ fn clean(host: &Host) -> Result<String> {
             Keep::All => Removed::default(),
             Keep::Days(days) => {
                 let keep = clean_up::DAY * days;
-                clean_up::clean_up(&root, &Rules { keep, app: "", own: Path::new(""), until: None })?
+                clean_up::clean_up(
+                    &root,
+                    &Rules { keep, app: "", own: Path::new(""), gone: &[], until: None },
+                )?
             }
         };
         let Removed { environments, layers, bytes } = removed;

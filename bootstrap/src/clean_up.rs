@@ -17,7 +17,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::in_use::InUse;
 use crate::unused::{Environment, age};
@@ -67,6 +66,8 @@ pub struct Rules<'a> {
     pub app: &'a str,
     /// The environment that stays whatever its age: the one that was just made.
     pub own: &'a Path,
+    /// The beginnings of the names of environments that go whatever their age: nobody is to start them any more.
+    pub gone: &'a [String],
     /// When to stop, done or not. What is left is removed by a later start.
     pub until: Option<Instant>,
 }
@@ -94,8 +95,28 @@ pub fn now_and_then(root: &Path, app: &str, own: &Path, keep: Option<&str>) {
     // Whether it works or not: once a day is enough.
     let marked = File::options().create(true).append(true).open(&stamp);
     if marked.and_then(|file| file.set_modified(SystemTime::now())).is_ok() {
-        let _ = clean_up(root, &Rules { keep, app, own, until: Some(Instant::now() + BUDGET) });
+        let _ = clean_up(root, &Rules { keep, app, own, gone: &[], until: Some(Instant::now() + BUDGET) });
     }
+}
+
+/// Removes environments whose names begin with one of `gone` from the cache `root`, as far as nobody uses them, and every
+/// layer that only they had. All others stay. The caller holds the cache's lock.
+pub fn remove(root: &Path, gone: &[String]) -> Result<Removed> {
+    let rules = Rules { keep: Duration::MAX, app: "", own: Path::new(""), gone, until: None };
+    let environments = Environment::all(root);
+    let (go, mut stay): (Vec<_>, Vec<_>) = environments.iter().partition(|one| one.may_go(&rules));
+    if go.is_empty() {
+        return Ok(Removed::default());
+    }
+    let mut work = Work::begin(root, None)?;
+    stay.extend(work.remove_environments(root, &go, &rules));
+    // What an unreadable record needs nobody knows. Other layers without an environment may be of one that is being made.
+    if let (Some(needed), Some(had)) = (needed(&stay), needed(&go)) {
+        for name in had.difference(&needed) {
+            work.removed.layers += usize::from(work.remove(&root.join("layers").join(name)));
+        }
+    }
+    Ok(work.end())
 }
 
 /// Cleans up at the cache `root`. Fails where it cannot be known what is in use, and where nothing can be moved.
@@ -122,29 +143,6 @@ pub fn clean_up(root: &Path, rules: &Rules) -> Result<Removed> {
             if fs::symlink_metadata(&path).is_ok_and(|there| came(&there) > KEEP_LAYER) {
                 work.removed.layers += usize::from(work.remove(&path));
             }
-        }
-    }
-    Ok(work.end())
-}
-
-/// Removes the environments at the cache `root` that `goes` says it of, and every layer that only they had. What running
-/// processes use stays, until clean-up or the next such removal.
-pub fn remove(root: &Path, goes: impl Fn(&Environment) -> bool) -> Result<Removed> {
-    let Ok(cache) = Cache::there(root) else { return Ok(Removed::default()) };
-    let Some(_lock) = cache.lock(0) else { return Ok(Removed::default()) };
-    let root = fs::canonicalize(root).map_err(Error::at("open", root))?;
-    let environments = Environment::all(&root);
-    let (go, mut stay): (Vec<_>, Vec<_>) = environments.iter().partition(|one| goes(one));
-    if go.is_empty() {
-        return Ok(Removed::default());
-    }
-    let rules = Rules { keep: Duration::ZERO, app: "", own: Path::new(""), until: None };
-    let mut work = Work::begin(&root, None)?;
-    stay.extend(work.remove_environments(&root, &go, &rules));
-    // What an unreadable record needs nobody knows. Others than these layers may be of an environment that is being made.
-    if let (Some(needed), Some(candidates)) = (needed(&stay), needed(&go)) {
-        for name in candidates.difference(&needed) {
-            work.removed.layers += usize::from(work.remove(&root.join("layers").join(name)));
         }
     }
     Ok(work.end())

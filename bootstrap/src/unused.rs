@@ -69,12 +69,17 @@ impl Environment {
     pub fn may_go(&self, rules: &Rules) -> bool {
         let old_version = self.record.as_ref().is_some_and(|(app, _)| app == rules.app);
         let keep = if old_version { rules.keep.min(KEEP_OLD_VERSION) } else { rules.keep };
-        self.path != rules.own && self.age >= keep
+        self.path != rules.own && (self.age >= keep || self.is_gone(rules))
     }
 
     /// Whether nobody has noted a use since its age was read.
     pub fn is_still_unused(&self, rules: &Rules) -> bool {
-        last_use(&self.path).is_some_and(|there| age(&there) >= self.age.min(rules.keep))
+        self.is_gone(rules)
+            || last_use(&self.path).is_some_and(|there| age(&there) >= self.age.min(rules.keep))
+    }
+
+    fn is_gone(&self, rules: &Rules) -> bool {
+        rules.gone.iter().any(|beginning| self.name.starts_with(beginning.as_str()))
     }
 
     /// Whether running processes use it.

@@ -5,21 +5,27 @@
 //! before, and on the seed of its hashes. So files are sorted and cut into chunks whose bounds depend on
 //! the files alone, and every chunk is compiled by a process of its own, forked from an interpreter that has
 //! compiled nothing and knows nothing of this machine's environment. How many run at once, and which chunk
-//! comes first, changes nothing.
+//! comes first, changes nothing. The files of an app are a chunk each (`apart.rs`).
 
+mod apart;
+mod earlier;
 mod process;
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use coil_bootstrap::format::path::TreePath;
+
+pub use self::apart::Apart;
+pub use self::earlier::Earlier;
 
 use self::process::{Answer, Request, Servers};
 use crate::error::{Context, Failure, Result};
 use crate::pool::{Line, Pool};
 use crate::tree::{Content, Node, Tree};
 
+#[cfg(test)]
+mod apart_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,14 +41,6 @@ pub struct Compiler {
     servers: Arc<Servers>,
     cache_tag: String,
     pool: Arc<Pool>,
-    foreseen: Mutex<Option<Foreseen>>,
-}
-
-/// A chunk that is compiled before anybody has asked for it.
-#[derive(Debug)]
-struct Foreseen {
-    requests: Arc<Vec<Request>>,
-    answers: Receiver<Result<Vec<Answer>>>,
 }
 
 impl Compiler {
@@ -50,22 +48,7 @@ impl Compiler {
     /// that is packed, or one with the same byte code.
     pub fn new(executable: &Path, (major, minor): (u16, u16), pool: Arc<Pool>) -> Self {
         let servers = Arc::new(Servers::new(executable, (major, minor)));
-        Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool, foreseen: Mutex::default() }
-    }
-
-    /// Compiles ahead of time what will be asked for soon: an interpreter is started, and where all files of `tree`
-    /// below `directories` are one chunk, their byte code waits for whoever wants it. It is a guess: for other files
-    /// it is not used, and what fails here is found out by whoever compiles.
-    pub fn foresee(&self, tree: &Tree, directories: &[&str]) {
-        // It starts while the files are read.
-        self.servers.start_one();
-        let sources = sources(tree, directories).unwrap_or_default();
-        let chunks = chunks(&sources);
-        let [chunk] = chunks.as_slice() else { return };
-        let Ok(requests) = requests(chunk).map(Arc::new) else { return };
-        let (sender, answers) = channel();
-        *self.foreseen() = Some(Foreseen { requests: Arc::clone(&requests), answers });
-        let _ = sender.send(self.servers.compile(&requests));
+        Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
     }
 
     /// Adds byte code for every `.py` file of `tree` that is below one of `directories`.
@@ -88,12 +71,9 @@ impl Compiler {
         let answers = self.answers(&chunks(&sources), &|done| told(done, sources.len()))?;
         let mut warnings = Vec::new();
         for (source, answer) in sources.iter().zip(answers) {
-            let added = match answer {
-                Answer::ByteCode(bytes) => self.add(tree, source, bytes),
-                Answer::Nothing(reason) => Err(reason),
-            };
+            let added = answer.bytes().and_then(|bytes| self.add(tree, &source.path, &source.node, bytes));
             if let Err(reason) = added {
-                warnings.push(format!("{} has no byte code: {reason}", source.path));
+                warnings.push(warning(&source.path, &reason));
             }
         }
         Ok(warnings)
@@ -101,17 +81,11 @@ impl Compiler {
 
     /// The answers for all files of `chunks`, in their order, several chunks being compiled at a time.
     fn answers(&self, chunks: &[&[Source]], told: &dyn Fn(usize)) -> Result<Vec<Answer>> {
-        let broken = || "byte code cannot be compiled".to_owned();
         let mut line = Line::new(&self.pool);
         let mut answers = Vec::new();
         for chunk in chunks {
             let (servers, requests) = (Arc::clone(&self.servers), requests(chunk)?);
-            let foreseen = self.foreseen().take_if(|foreseen| *foreseen.requests == requests);
-            let compile = move || match foreseen.map(|foreseen| foreseen.answers.recv()) {
-                Some(Ok(Ok(answers))) => Ok(answers),
-                _ => servers.compile(&requests),
-            };
-            for done in line.push(compile).context(broken)? {
+            for done in line.push(move || servers.compile(&requests)).context(broken)? {
                 answers.extend(done?);
             }
             told(answers.len());
@@ -123,24 +97,20 @@ impl Compiler {
         Ok(answers)
     }
 
-    fn foreseen(&self) -> MutexGuard<'_, Option<Foreseen>> {
-        self.foreseen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts the byte code of `source` where Python looks for it (PEP 3147).
-    fn add(&self, tree: &mut Tree, source: &Source, bytes: Vec<u8>) -> Result<(), String> {
-        let name = source.path.file_name();
+    /// Puts the byte code of the file `node` at `path` where Python looks for it (PEP 3147), and says where that is.
+    fn add(&self, tree: &mut Tree, path: &TreePath, node: &Node, bytes: Vec<u8>) -> Result<TreePath, String> {
+        let name = path.file_name();
         let name = name.strip_suffix(".py").unwrap_or(name);
         let below = format!("__pycache__/{name}.{}.pyc", self.cache_tag);
-        let path = match source.path.parent() {
+        let place = match path.parent() {
             Some(parent) => parent.join(&below),
             None => TreePath::new(below),
         };
-        let path = path.map_err(|error| error.to_string())?;
-        tree.remove(&path);
-        let origin = source.node.origin.clone();
-        let node = Node { content: Content::bytes(bytes), executable: false, origin };
-        tree.insert(path, node).map_err(|conflict| conflict.to_string())
+        let place = place.map_err(|error| error.to_string())?;
+        tree.remove(&place);
+        let node = Node { content: Content::bytes(bytes), executable: false, origin: node.origin.clone() };
+        tree.insert(place.clone(), node).map_err(|conflict| conflict.to_string())?;
+        Ok(place)
     }
 }
 
@@ -152,17 +122,24 @@ struct Source {
 }
 
 /// The Python files below `directories`, sorted by path. Links are left alone.
+fn python_files<'a>(
+    tree: &'a Tree,
+    directories: &'a [&'a str],
+) -> impl Iterator<Item = (&'a TreePath, &'a Node)> {
+    tree.iter().filter(move |(path, node)| {
+        path.ends_with(".py")
+            && !matches!(node.content, Content::Symlink(_))
+            && directories.iter().any(|directory| path.below(directory).is_some())
+    })
+}
+
+/// The same with their lengths.
 fn sources(tree: &Tree, directories: &[&str]) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
-    for (path, node) in tree.iter() {
-        let wanted = directories.iter().any(|directory| path.below(directory).is_some());
-        if !wanted || !path.ends_with(".py") {
-            continue;
-        }
+    for (path, node) in python_files(tree, directories) {
         let opened = node.content.open().context(|| unreadable(path, node))?;
-        if let Some((length, _)) = opened {
-            sources.push(Source { path: path.clone(), node: node.clone(), length });
-        }
+        let length = opened.map_or(0, |(length, _)| length);
+        sources.push(Source { path: path.clone(), node: node.clone(), length });
     }
     Ok(sources)
 }
@@ -194,4 +171,12 @@ fn requests(chunk: &[Source]) -> Result<Vec<Request>> {
 
 fn unreadable(path: &TreePath, node: &Node) -> String {
     format!("{path} of {} cannot be read", node.origin)
+}
+
+fn warning(path: &TreePath, reason: &str) -> String {
+    format!("{path} has no byte code: {reason}")
+}
+
+fn broken() -> String {
+    "byte code cannot be compiled".to_owned()
 }

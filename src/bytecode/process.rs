@@ -2,7 +2,7 @@
 //!
 //! An interpreter forks a child for every chunk, so that starting one is paid for once and every chunk still
 //! meets a process that has compiled nothing before. Requests and answers are described in
-//! `runtime-templates/compile.py`. A thread of its own writes the requests, so that neither side ever waits
+//! `runtime-templates/compile.py`. A thread of its own writes several requests, so that neither side ever waits
 //! for the other to read.
 
 use std::fs::File;
@@ -56,13 +56,6 @@ impl Servers {
         Servers { executable: executable.to_owned(), program, idle: Mutex::new(Vec::new()) }
     }
 
-    /// Starts an interpreter that will be wanted soon; where that fails, whoever wants it finds out.
-    pub fn start_one(&self) {
-        if let Ok(server) = Server::start(self) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
-        }
-    }
-
     /// Compiles `requests` in a process that has compiled nothing before; fails where the interpreter cannot
     /// be started or dies.
     pub fn compile(&self, requests: &[Request]) -> Result<Vec<Answer>> {
@@ -83,6 +76,22 @@ impl Servers {
                 let path = requests.get(answers.len()).map_or("nothing", |request| request.path.as_str());
                 Err(server.death(cause, &self.executable, path))
             }
+        }
+    }
+
+    /// Compiles one file, in a process of its own.
+    pub fn compile_one(&self, request: Request) -> Result<Answer> {
+        let none = || Answer::Nothing("the interpreter said nothing".to_owned());
+        Ok(self.compile(&[request])?.pop().unwrap_or_else(none))
+    }
+}
+
+impl Answer {
+    /// The byte code, or why there is none.
+    pub fn bytes(self) -> Result<Vec<u8>, String> {
+        match self {
+            Answer::ByteCode(bytes) => Ok(bytes),
+            Answer::Nothing(reason) => Err(reason),
         }
     }
 }
@@ -122,20 +131,23 @@ impl Server {
 
     fn talk(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> io::Result<()> {
         let Server { child, input, output, .. } = self;
+        let mut hear = || -> io::Result<()> {
+            for _ in requests {
+                answers.push(listen(output)?);
+            }
+            Ok(())
+        };
+        let mut killing = |heard: io::Result<()>| {
+            // The writer may wait for it. Whether killing works is of no interest: `wait` tells.
+            heard.inspect_err(|_| drop(child.kill()))
+        };
+        if requests.len() == 1 {
+            // It is read whole before anything is said.
+            return killing(ask(requests, input).and_then(|()| hear()));
+        }
         thread::scope(|scope| {
             scope.spawn(move || ask(requests, input));
-            let mut hear = || -> io::Result<()> {
-                for _ in requests {
-                    answers.push(listen(output)?);
-                }
-                Ok(())
-            };
-            let heard = hear();
-            if heard.is_err() {
-                // The writer may wait for it. Whether killing works is of no interest: `wait` tells.
-                let _ = child.kill();
-            }
-            heard
+            killing(hear())
         })
     }
 

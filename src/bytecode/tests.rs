@@ -6,7 +6,7 @@ use std::process::Command;
 use super::*;
 
 /// Some CPython of this machine: its path and its version. A version manager's wrapper will not do.
-fn interpreter() -> (PathBuf, (u16, u16)) {
+pub(super) fn interpreter() -> (PathBuf, (u16, u16)) {
     probe(Path::new("python3")).expect("the tests need a python3")
 }
 
@@ -23,7 +23,7 @@ fn compiler() -> Compiler {
     Compiler::new(&executable, version, Arc::new(Pool::new(2)))
 }
 
-fn tree(files: &[(&str, &str)]) -> Tree {
+pub(super) fn tree(files: &[(&str, &str)]) -> Tree {
     let mut tree = Tree::new();
     for (path, text) in files {
         put(&mut tree, path, text.as_bytes());
@@ -31,12 +31,12 @@ fn tree(files: &[(&str, &str)]) -> Tree {
     tree
 }
 
-fn put(tree: &mut Tree, path: &str, bytes: &[u8]) {
+pub(super) fn put(tree: &mut Tree, path: &str, bytes: &[u8]) {
     let node = Node { content: Content::bytes(bytes), executable: false, origin: "test".into() };
     tree.insert(TreePath::new(path).unwrap(), node).unwrap();
 }
 
-fn byte_code(tree: &Tree) -> Vec<(String, Vec<u8>)> {
+pub(super) fn byte_code(tree: &Tree) -> Vec<(String, Vec<u8>)> {
     let compiled = tree.iter().filter(|(path, _)| path.ends_with(".pyc"));
     compiled.map(|(path, node)| (path.to_string(), node.content.read().unwrap())).collect()
 }
@@ -121,11 +121,7 @@ fn library(executable: &Path) -> Vec<Request> {
 }
 
 fn bytes(answers: Vec<Answer>) -> Vec<Vec<u8>> {
-    let bytes = |answer| match answer {
-        Answer::ByteCode(bytes) => bytes,
-        Answer::Nothing(reason) => reason.into_bytes(),
-    };
-    answers.into_iter().map(bytes).collect()
+    answers.into_iter().map(|answer| answer.bytes().unwrap_or_else(String::into_bytes)).collect()
 }
 
 #[test]
@@ -143,23 +139,6 @@ fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
             }
         }
     }
-}
-
-#[test]
-fn what_is_compiled_ahead_has_the_same_bytes_and_other_files_are_compiled_anew() {
-    let files = [("app/a.py", "X = {'one', 'two', None}\n"), ("app/b.py", "import a\n"), ("venv/c.py", "")];
-    let compiled = |compiler: &Compiler, mut tree: Tree| {
-        assert_eq!(compiler.compile(&mut tree, &["app"]).unwrap(), Vec::<String>::new());
-        byte_code(&tree)
-    };
-    let alone = compiled(&compiler(), tree(&files));
-    let one = compiler();
-    one.foresee(&tree(&files), &["app"]);
-    assert_eq!(compiled(&one, tree(&files[..1])), compiled(&compiler(), tree(&files[..1])));
-    assert!(one.foreseen().is_some(), "what was foreseen is for other files");
-    assert_eq!(compiled(&one, tree(&files)), alone);
-    assert!(one.foreseen().is_none(), "it was used, once");
-    assert_eq!(compiled(&one, tree(&files)), alone);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn clean_up_unpacked(cache: &Path, keep: Duration) -> Result<Removed> {
     };
     let _lock = cache.lock(0);
     cache.sweep(None);
-    let rules = Rules { keep, app: "", own: Path::new(""), until: None };
+    let rules = Rules { keep, app: "", own: Path::new(""), gone: &[], until: None };
     clean_up::clean_up(cache.root(), &rules)
         .map_err(|error| Failure::new("cannot remove what apps have unpacked").because(error))
 }

@@ -1,16 +1,23 @@
 //! The app's layer: its source tree, and the scripts that start what is no program by itself.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, absolute};
+use std::sync::Arc;
+use std::{fs, thread};
 
 use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
-use sha2::{Digest as _, Sha256};
 
 use super::Packing;
 use super::commands::Chosen;
+use crate::bytecode::{Apart, Earlier};
+use crate::checksums::Checksums;
+use crate::cli;
 use crate::error::{Context, Failure, Result};
+use crate::interpreter::Interpreter;
 use crate::project::Project;
-use crate::store::{Made, StoredLayer, digest_of};
+use crate::store::{Key, Made, StoredLayer};
 use crate::tree::{Content, Node, Tree};
 
 /// Puts the app's directory on `sys.path`. A path in a `.pth` file is relative to the file's directory.
@@ -22,6 +29,7 @@ pub fn layer(
     python: &Python,
     project: &Project,
     chosen: &Chosen,
+    compiler: &Apart,
 ) -> Result<Option<StoredLayer<()>>> {
     let mut tree = project.app.clone().unwrap_or_default();
     let inside = |text: String| TreePath::new(text).map_err(|error| Failure::new(error.to_string()));
@@ -41,10 +49,11 @@ pub fn layer(
     if tree.is_empty() {
         return Ok(None);
     }
-    let content = content_key(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
-    let key = packing.key("app", python, &[&project.name, &content]);
+    let checksums =
+        Checksums::of(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
+    let key = packing.key("app", python, &[&project.name, checksums.all().as_bytes()]);
     let layer = packing.store.layer(key, packing.level, || {
-        let warnings = packing.compiler().compile(&mut tree, &["app", "venv"])?;
+        let warnings = compiler.compile(&mut tree, &["app", "venv"], &checksums)?;
         warnings.iter().for_each(|warning| packing.report.warning(warning));
         let origin = project.name.clone();
         let programs = BTreeMap::new();
@@ -53,22 +62,28 @@ pub fn layer(
     Ok(Some(layer))
 }
 
-/// A digest of everything in the tree.
-pub(super) fn content_key(tree: &Tree) -> std::io::Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        hasher.update((bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    for (path, node) in tree.iter() {
-        add(path.as_bytes());
-        match &node.content {
-            Content::Symlink(target) => add(format!("link {target}").as_bytes()),
-            content => {
-                add(if node.executable { b"program" } else { b"file" });
-                add(digest_of(content)?.as_bytes());
-            }
-        }
+/// Compiles the app's files. What was not compiled earlier is compiled from now on: a line of it has changed, or why
+/// pack again?
+pub fn compiler(packing: &Packing, project: &Project, words: &cli::Project) -> Arc<Apart> {
+    let Packing { interpreter, store, compiler, .. } = packing;
+    let by = by(interpreter);
+    let places = words.projects.iter().map(Path::new).chain(words.app.as_deref());
+    let places: Vec<_> = places.map(|place| absolute(place).unwrap_or_default()).collect();
+    let key = Key::new("compiled", &[&project.name, &format!("{places:?}"), &by]);
+    let earlier = Earlier::open(store.compiled(key), store.scratch(), &by);
+    let apart = Arc::new(Apart::new(Arc::clone(compiler), earlier));
+    if let Some(app) = project.app.clone() {
+        let apart = Arc::clone(&apart);
+        thread::spawn(move || apart.foresee(&app, &["app"]));
     }
-    Ok(hasher.finalize().into())
+    apart
+}
+
+/// What says which compiler an interpreter has: also of a build between two versions, by the program itself.
+fn by(interpreter: &Interpreter) -> String {
+    let Interpreter { base_executable, implementation, full_version, abi_flags, magic, machine, .. } =
+        interpreter;
+    let program =
+        fs::metadata(base_executable).map(|file| (file.size(), file.mtime(), file.mtime_nsec())).ok();
+    format!("{:?}", (implementation, full_version, abi_flags, magic, machine, program))
 }

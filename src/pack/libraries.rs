@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Packing;
-use super::app::content_key;
 use super::closed_world::{Expected, layers};
+use crate::checksums::Checksums;
 use crate::error::{Context, Result};
 use crate::needs::World;
 use crate::plan::Listing;
@@ -36,8 +36,8 @@ pub fn layer(
     if tree.is_empty() {
         return Ok(None);
     }
-    let content = content_key(&tree).context(|| format!("{ORIGIN} cannot be read again"))?;
-    let key = Key::new("libraries", &[&content, &packing.level.to_string()]);
+    let checksums = Checksums::of(&tree).context(|| format!("{ORIGIN} cannot be read again"))?;
+    let key = Key::new("libraries", &[checksums.all().as_bytes(), &packing.level.to_string()]);
     let mut layer = packing.store.layer(key, packing.level, || {
         let (scripts, reaching, programs) = (Vec::new(), Vec::new(), BTreeMap::new());
         Ok(Made { tree, origin: ORIGIN.to_owned(), scripts, reaching, programs, facts: () })

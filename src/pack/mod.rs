@@ -102,11 +102,7 @@ pub fn pack_with(
     let (interpreter, opened) = asked.find(store, report)?;
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
     let packing = Packing { kept, ..Packing::new(&interpreter, options.level, store, report) };
-    if project.app.is_some() {
-        // A line of it has changed, or why pack again?
-        let (compiler, app) = (Arc::clone(&packing.compiler), project.app.clone().unwrap_or_default());
-        std::thread::spawn(move || compiler.foresee(&app, &["app"]));
-    }
+    let compiler = app::compiler(&packing, &project, options);
     let harvest = |report: &Report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok);
     let (runtime, installed, unowned, lock) = match &virtualenv {
         None => {
@@ -139,7 +135,7 @@ pub fn pack_with(
     let called = output.as_ref().and_then(|output| output.file_name()?.to_str());
     let chosen = commands::choose(&project, called, &installed, &runtime.listing)?;
     chosen.note(&project).iter().for_each(|note| report.note(note));
-    let app = app::layer(&packing, python, &project, &chosen)?;
+    let app = app::layer(&packing, python, &project, &chosen, &compiler)?;
 
     // The version of what the app is called after: the project's wheel, or the requirement's.
     let own = installed.iter().find(|wheel| normal_name(&wheel.facts.name) == normal_name(&project.name));

@@ -10,6 +10,7 @@ use coil_bootstrap::c_library::{Choice, Order, made_for};
 use coil_bootstrap::cache::Candidate;
 use coil_bootstrap::environment;
 use coil_bootstrap::first_start;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::{CLibraryRule, Environment, Manifest, SCHEMA};
 use coil_bootstrap::format::tar::{Entry, Kind, padding};
@@ -17,6 +18,7 @@ use coil_bootstrap::host::Host;
 
 use super::runtime::Facts;
 use crate::bundle::{self, Launcher};
+use crate::checksums::checksum_of_reader;
 use crate::error::{Context, Failure, Result};
 use crate::interpreter::Interpreter;
 use crate::last_use;
@@ -26,7 +28,7 @@ use crate::plan::Listing;
 use crate::report::Report;
 use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
-use crate::store::{Key, Store, StoredLayer, digest_of_reader};
+use crate::store::{Key, Store, StoredLayer};
 
 /// The runtime in the file at `path` (a runtime file or a bundle), and the interpreter in it.
 pub fn open(path: &Path, store: &Store, report: &Report) -> Result<(Interpreter, StoredLayer<Facts>)> {
@@ -89,10 +91,10 @@ fn listing(runtime: &Runtime, place: &BlobPlace) -> io::Result<Listing> {
         match kind {
             Kind::Directory => {}
             Kind::Symlink(target) => {
-                listing.files.insert(path, Digest::of(format!("link to {target}").as_bytes()));
+                listing.files.insert(path, Checksum::of(format!("link to {target}").as_bytes()));
             }
             Kind::File { size, .. } => {
-                listing.files.insert(path, digest_of_reader(&mut (&mut archive).take(size))?);
+                listing.files.insert(path, checksum_of_reader(&mut (&mut archive).take(size))?);
                 archive.read_exact(&mut vec![0; padding(size)])?;
             }
         }

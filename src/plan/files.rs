@@ -2,43 +2,43 @@
 //! where it lies, for which it holds nothing that JSON would write in another way.
 //!
 //! ```text
-//! LENGTH DIGEST PATH;        the length of the path in bytes, because a path may hold anything; the digest as
+//! LENGTH CHECKSUM PATH;      the length of the path in bytes, because a path may hold anything; the checksum as
 //!                            64 hexadecimal digits
 //! ```
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::path::TreePath;
 use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
 
 pub fn serialize<S: Serializer>(
-    files: &BTreeMap<TreePath, Digest>,
+    files: &BTreeMap<TreePath, Checksum>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let mut text = String::new();
-    for (path, digest) in files {
+    for (path, checksum) in files {
         // Writing to a string cannot fail.
-        let _ = write!(text, "{} {} {path};", path.len(), digest.hex());
+        let _ = write!(text, "{} {} {path};", path.len(), checksum.hex());
     }
     serializer.serialize_str(&text)
 }
 
 pub fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<TreePath, Digest>, D::Error> {
+) -> Result<BTreeMap<TreePath, Checksum>, D::Error> {
     deserializer.deserialize_str(Text)
 }
 
 struct Text;
 
 impl Visitor<'_> for Text {
-    type Value = BTreeMap<TreePath, Digest>;
+    type Value = BTreeMap<TreePath, Checksum>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("files with their digests")
+        f.write_str("files with their checksums")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -54,12 +54,12 @@ impl Visitor<'_> for Text {
     }
 }
 
-fn first(text: &str) -> Option<((TreePath, Digest), &str)> {
+fn first(text: &str) -> Option<((TreePath, Checksum), &str)> {
     let (length, rest) = text.split_once(' ')?;
-    let (digest, rest) = (rest.get(..64)?, rest.get(65..)?);
+    let (checksum, rest) = (rest.get(..64)?, rest.get(65..)?);
     let length = length.parse().ok()?;
     let (path, rest) = (rest.get(..length)?, rest.get(length..)?.strip_prefix(';')?);
-    Some(((TreePath::new(path).ok()?, Digest::from_hex(digest)?), rest))
+    Some(((TreePath::new(path).ok()?, Checksum::from_hex(checksum)?), rest))
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_listing_reads_back_what_was_written_and_refuses_what_was_cut() {
         let names = ["venv/a", "venv/b c", "venv/new\nline", "venv/semi;colon", "venv/ü"];
-        let files = names.map(|name| (TreePath::new(name).unwrap(), Digest::of(name.as_bytes())));
+        let files = names.map(|name| (TreePath::new(name).unwrap(), Checksum::of(name.as_bytes())));
         let listing = Listing { files: files.into_iter().collect(), ..Listing::default() };
         let text = serde_json::to_string(&listing).unwrap();
         let again: Listing = serde_json::from_str(&text).unwrap();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{Environment, Source};
 use coil_bootstrap::format::path::TreePath;
 
@@ -45,7 +45,7 @@ struct Part {
 struct Leaf<'a> {
     layer: usize,
     path: &'a TreePath,
-    digest: &'a Digest,
+    checksum: &'a Checksum,
 }
 
 /// What the layers have at one place, in their order.
@@ -113,11 +113,15 @@ impl<'a> Merge<'a> {
         let files = &self.layers[part.layer].files;
         let from = |bound: Bound<&str>| files.range::<str, _>((bound, Bound::Unbounded));
         let mut rest = from(Bound::Included(&part.start));
-        while let Some((path, digest)) = rest.next() {
+        while let Some((path, checksum)) = rest.next() {
             let Some(below) = path.as_str().strip_prefix(part.start.as_str()) else { break };
             match below.split_once('/') {
                 None => {
-                    children.entry(below).or_default().leaves.push(Leaf { layer: part.layer, path, digest });
+                    children.entry(below).or_default().leaves.push(Leaf {
+                        layer: part.layer,
+                        path,
+                        checksum,
+                    });
                 }
                 Some((name, _)) => {
                     let start = format!("{}{name}/", part.start);
@@ -148,7 +152,7 @@ impl<'a> Merge<'a> {
         }
         for other in others {
             // Wheels that share a namespace package often bring the same `__init__.py`.
-            if other.digest == taken.digest {
+            if other.checksum == taken.checksum {
                 continue;
             }
             let (one, two) = (&self.layers[taken.layer], &self.layers[other.layer]);

@@ -1,9 +1,9 @@
 //! Which of two `__init__.py` is taken where both only declare a namespace, or say nothing.
 //!
 //! pip lets the distribution win that it installs last. Here it is the file that says more, and of two that
-//! say the same the one with the smaller digest: the order of the layers does not count.
+//! say the same the one with the smaller checksum: the order of the layers does not count.
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::path::TreePath;
 
 use super::Listing;
@@ -23,9 +23,9 @@ pub fn note(taken: &Listing, other: &Listing, place: &str) -> String {
     )
 }
 
-fn rank<'a>(layer: &'a Listing, path: &TreePath) -> Option<(Initial, &'a Digest)> {
-    let digest = layer.files.get(path)?;
+fn rank<'a>(layer: &'a Listing, path: &TreePath) -> Option<(Initial, &'a Checksum)> {
+    let checksum = layer.files.get(path)?;
     let empty =
-        || (path.file_name() == "__init__.py" && *digest == Digest::of(b"")).then_some(Initial::Blank);
-    Some((layer.initials.get(path).copied().or_else(empty)?, digest))
+        || (path.file_name() == "__init__.py" && *checksum == Checksum::of(b"")).then_some(Initial::Blank);
+    Some((layer.initials.get(path).copied().or_else(empty)?, checksum))
 }

@@ -131,6 +131,14 @@ impl Starter {
             "\n# What `coil image` says of containers: ports, user, env, labels, workdir, entrypoint, cmd, stop-signal.\n\
              # [{prefix}image]\n# ports = [8000]\n"
         );
+        text += &format!(
+            "\n# What a server runs of it: listen, probe, ready, start-timeout, drain, schedule, static.\n\
+             # [{prefix}services.web]\n# listen = 8000\n# probe = \"/\"\n"
+        );
+        text += &format!(
+            "\n# Settings that a server has in a file of its own: a default, or what is known of it.\n\
+             # [{prefix}env]\n# SECRET_KEY = {{ required = true, help = \"signs sessions\" }}\n"
+        );
         text
     }
 }

@@ -20,6 +20,8 @@ use crate::last_use;
 pub enum Kind {
     /// Layers, with what is known of them.
     Layers,
+    /// Byte code of apps, file by file.
+    ByteCode,
     /// Wheels that were fetched or built.
     Wheels,
     /// What was resolved.
@@ -42,8 +44,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order people read them in.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Layers,
+        Kind::ByteCode,
         Kind::Wheels,
         Kind::Resolutions,
         Kind::Interpreters,
@@ -59,6 +62,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Layers => "layers",
+            Kind::ByteCode => "byte code of apps",
             Kind::Wheels => "wheels",
             Kind::Resolutions => "resolutions",
             Kind::Interpreters => "interpreters",
@@ -120,6 +124,7 @@ impl Census {
         }
         for (name, kind) in [
             ("pack/runtimes/layers", Kind::Runtimes),
+            ("pack/compiled", Kind::ByteCode),
             ("pack/wheels", Kind::Wheels),
             ("pack/bundles", Kind::Bundles),
             ("pushed", Kind::Pushed),
@@ -224,7 +229,7 @@ mod tests {
     fn cache() -> tempfile::TempDir {
         let cache = tempfile::tempdir().unwrap();
         for (days, name) in [(1, "new"), (40, "old")] {
-            for place in ["blobs/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
+            for place in ["blobs/", "compiled/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
                 used(cache.path(), &format!("pack/{place}{name}"), days);
             }
             for place in ["pack/wheels", "pack/bundles", "pack/runtimes/layers", "pushed", "layers", "envs"] {

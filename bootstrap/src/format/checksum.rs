@@ -10,6 +10,16 @@ use super::hash_text::hash_text;
 pub struct Checksum([u8; 32]);
 
 impl Checksum {
+    /// The checksum whose 32 bytes are given.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Checksum(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Checksum(blake3::hash(bytes).into())

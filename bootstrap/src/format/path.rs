@@ -91,13 +91,15 @@ fn fault(path: &str) -> Option<&'static str> {
     if path.starts_with('/') {
         return Some("it is absolute");
     }
-    if path.contains('\0') {
+    // By bytes, which is quicker: a pack checks tens of thousands of them.
+    let bytes = path.as_bytes();
+    if bytes.contains(&0) {
         return Some("it holds a NUL byte");
     }
-    path.split('/').find_map(|component| match component {
-        "" => Some("it has an empty component"),
-        "." => Some("it has a component \".\""),
-        ".." => Some("it has a component \"..\""),
+    bytes.split(|byte| *byte == b'/').find_map(|component| match component {
+        b"" => Some("it has an empty component"),
+        b"." => Some("it has a component \".\""),
+        b".." => Some("it has a component \"..\""),
         long if long.len() > 255 => Some("a component is longer than 255 bytes"),
         _ => None,
     })

@@ -9,19 +9,28 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::app::{App, UNITS, need_root, write_whole};
+use super::app::{App, UNITS, need_root};
 use super::changes::{self, note};
+use super::credentials;
+use super::hush::hush;
 use super::instance::{self, lasting};
+use super::listening;
 use super::settings;
 use super::store::{self, Release, is_id, write};
 use super::systemd::{self, systemctl};
-use super::units::{MARK, Unit};
+use super::trial;
+use super::units::{self, MARK, Unit};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::production::Kind;
 use crate::host::{Host, complain};
+
+/// How long a connection that was accepted may take to send its request before its server is told to end.
+const HUSH: Duration = Duration::from_millis(100);
 
 /// How many releases stay.
 const KEEP: usize = 5;
@@ -31,7 +40,14 @@ pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
     let app = begin("activating a release", bundle)?;
     app.make_home()?;
     let _lock = app.lock()?;
-    let release = store::install_locked(bundle, host, &app)?.release;
+    let installed = store::install_locked(bundle, host, &app).map_err(|error| {
+        let serving = Release::linked(&app, "current")
+            .map_or("nothing serves".into(), |it| format!("{} serves as before", it.id()));
+        let id = store::id(&bundle.digest());
+        let _ = note(&app, &format!("refused {id}: {error}; {serving}"));
+        Error::Release(format!("{error}\n{id} was not activated; {serving}"))
+    });
+    let release = installed?.release;
     Handover { app: &app, manifest: bundle.manifest(), release: &release, word: "activated" }.make()
 }
 
@@ -98,7 +114,8 @@ impl Handover<'_> {
             self.take_back(before.as_ref());
             let first = error.to_string();
             let first = first.lines().next().unwrap_or_default().trim_end_matches("; its last words:");
-            note(self.app, &format!("refused {id}: {first}; {} serves", told(&before)))?;
+            // On a full disk there is no room for the line, and what was refused is refused all the same.
+            let _ = note(self.app, &format!("refused {id}: {first}; {} serves", told(&before)));
             return Err(Error::Release(format!(
                 "{error}\n{id} was not activated; {}",
                 match &before {
@@ -122,12 +139,17 @@ impl Handover<'_> {
         let units = self.release.units()?;
         self.check_addresses(&units)?;
         write(&units, |unit| !unit.of_release || before.is_none())?;
-        self.write_credentials(&units)?;
+        credentials::pass_on(app, &units)?;
         let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
         for (name, service) in &production.services {
             if service.kind == Kind::Release && is_new {
                 instance::run_once(app, name, id)?;
             }
+        }
+        let since = changes::now();
+        // What served before has answered before, and the way back is to be short.
+        for (name, service) in production.services.iter().filter(|_| is_new) {
+            trial::hold(app, name, service, id, &units, since)?;
         }
         let instances = lasting(app, &production.services, id);
         for web in instances.iter().filter(|instance| instance.is_web()) {
@@ -138,7 +160,6 @@ impl Handover<'_> {
                 systemctl(&["start", "--", &web.socket()])?;
             }
         }
-        let since = changes::now();
         for instance in &instances {
             let _ = systemctl(&["reset-failed", "--", instance.unit()]);
             instance.start()?;
@@ -164,31 +185,6 @@ impl Handover<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Every file in the directory of credentials is one of every service.
-    fn write_credentials(&self, units: &[Unit]) -> Result<()> {
-        let mut changed = false;
-        let directory = self.app.credentials();
-        let names = settings::credentials(self.app);
-        let lines =
-            names.iter().map(|name| format!("LoadCredential={name}:{}/{name}\n", directory.display()));
-        let text = format!("{MARK}{}: the files in {}.\n[Service]\n", self.app.name(), directory.display());
-        let text = lines.fold(text, |text, line| text + &line);
-        for unit in units.iter().filter(|unit| unit.name.ends_with("@.service")) {
-            let place = Path::new(UNITS).join(format!("{}.d", unit.name));
-            let path = place.join("coil-credentials.conf");
-            let there = fs::read_to_string(&path).ok();
-            if names.is_empty() {
-                changed |= there.is_some() && fs::remove_file(&path).is_ok();
-                let _ = fs::remove_dir(&place);
-            } else if there.as_ref() != Some(&text) {
-                fs::create_dir_all(&place).map_err(Error::at("create", &place))?;
-                write_whole(&path, 0o644, text.as_bytes())?;
-                changed = true;
-            }
-        }
-        if changed { systemctl(&["daemon-reload"]) } else { Ok(()) }
     }
 
     /// Makes the release the one that serves, now and when the machine starts again.
@@ -225,23 +221,37 @@ impl Handover<'_> {
             let _ = systemctl(&["disable", "--quiet", "--now", "--", unit]);
         }
         let running = running(&known);
-        let others: Vec<&String> = running
-            .iter()
-            .filter(|unit| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit)))
-            .collect();
-        if !others.is_empty() {
-            let words = ["stop", "--"].into_iter().chain(others.iter().map(|unit| unit.as_str()));
-            systemctl(&words.collect::<Vec<_>>())?;
-            for unit in others {
-                let _ = systemctl(&["reset-failed", "--", unit]);
-            }
-        }
+        let is_other =
+            |unit: &String| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit));
+        self.end(&running.into_iter().filter(is_other).collect::<Vec<_>>())?;
         let remove = |unit: &&&String| {
             let path = Path::new(UNITS).join(unit);
             fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK))
                 && fs::remove_file(path).is_ok()
         };
         if gone.iter().filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+    }
+
+    /// Ends these instances when each has ended what it has begun. They take no connection any more before they are told.
+    fn end(&self, units: &[String]) -> Result<()> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let services = &self.manifest.production.services;
+        let web = services.iter().filter(|(_, service)| service.kind == Kind::Web);
+        let addresses = web.map(|(name, service)| units::address(self.app, name, service));
+        let sockets = addresses.flat_map(|address| listening::sockets(&address)).collect();
+        let hushed: Vec<bool> =
+            units.iter().map(|unit| hush(&sockets, &listening::processes(unit))).collect();
+        if hushed.contains(&true) {
+            thread::sleep(HUSH);
+        }
+        let words = ["stop", "--"].into_iter().chain(units.iter().map(String::as_str));
+        systemctl(&words.collect::<Vec<_>>())?;
+        for unit in units {
+            let _ = systemctl(&["reset-failed", "--", unit]);
+        }
+        Ok(())
     }
 
     /// Leaves everything as it was before.
@@ -251,9 +261,13 @@ impl Handover<'_> {
             return;
         }
         let instances = lasting(self.app, &self.manifest.production.services, self.release.id());
-        for instance in &instances {
-            let _ = systemctl(&["stop", "--", instance.unit()]);
-            let _ = systemctl(&["reset-failed", "--", instance.unit()]);
+        // What never waited for connections has begun nothing that it would have to end.
+        for web in instances.iter().filter(|instance| instance.is_web() && !instance.is_listening()) {
+            let _ = systemctl(&["kill", "--signal=KILL", "--", web.unit()]);
+        }
+        let units: Vec<String> = instances.iter().map(|instance| instance.unit().to_owned()).collect();
+        if let Err(error) = self.end(&units) {
+            complain(self.app.name().as_ref(), &error);
         }
         match before.map(|before| before.units()) {
             Some(Ok(units)) => drop(write(&units, |_| true)),
@@ -266,17 +280,15 @@ impl Handover<'_> {
         }
     }
 
-    /// Removes all but the last releases, and never one that serves or did before.
+    /// Removes all but the last releases, with what is unpacked of them, and never one that serves or did before.
     fn remove_old(&self) {
         let kept = [Release::linked(self.app, "current"), Release::linked(self.app, "previous")];
-        let others = Release::all(self.app)
-            .into_iter()
-            .filter(|release| !kept.iter().flatten().any(|one| one == release));
+        let is_kept = |release: &Release| kept.iter().flatten().any(|one| one == release);
+        let others = Release::all(self.app).into_iter().filter(|release| !is_kept(release));
         let room = KEEP - kept.iter().flatten().count();
-        for release in others.skip(room) {
-            if let Err(error) = release.remove() {
-                complain(self.app.name().as_ref(), &error);
-            }
+        let old: Vec<Release> = others.skip(room).collect();
+        if let Err(error) = store::remove(&old) {
+            complain(self.app.name().as_ref(), &error);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::app::{App, need_root};
-use super::settings;
+use super::credentials;
 use super::store::Release;
 use super::systemd;
 use super::units;
@@ -39,9 +39,8 @@ pub fn exec(bundle: &Bundle, host: &Host) -> Result<i32> {
         command.arg("--property").arg(line);
     }
     command.arg("--property").arg(format!("EnvironmentFile=-{}", app.settings().display()));
-    for name in settings::credentials(&app) {
-        let path = app.credentials().join(&name);
-        command.arg("--property").arg(format!("LoadCredential={name}:{}", path.display()));
+    for property in credentials::properties(&app) {
+        command.arg("--property").arg(property);
     }
     command.arg("--property").arg("Environment=PYTHONUNBUFFERED=1");
     command.arg("--setenv").arg(run).arg("--").arg(file).args(args);

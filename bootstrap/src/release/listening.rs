@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -44,13 +45,26 @@ pub fn is_waited_at(sockets: &BTreeSet<u64>, pids: &[u32]) -> bool {
     pids.iter().any(|pid| waits(Path::new("/proc").join(pid.to_string()).as_path(), sockets))
 }
 
-/// Whether one of `pids` has the socket with this inode open.
-pub fn is_held(socket: u64, pids: &[u32]) -> bool {
-    let holds = |pid: &u32| {
-        let sockets = [socket].into();
-        !descriptors(&Path::new("/proc").join(pid.to_string()), &sockets).0.is_empty()
+/// An epoll set of a process that has a socket in it, by the numbers of both there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// The process.
+    pub pid: u32,
+    /// The set.
+    pub set: RawFd,
+    /// The socket.
+    pub socket: RawFd,
+}
+
+/// All by which this process hears of connections to one of these sockets.
+pub fn watches(pid: u32, sockets: &BTreeSet<u64>) -> Vec<Watch> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let (own, sets) = descriptors(&process, sockets);
+    let of = |set: RawFd| {
+        let watched = watched(&epoll_set(&process, set), &own);
+        watched.into_iter().map(move |socket| Watch { pid, set, socket })
     };
-    pids.iter().any(holds)
+    if own.is_empty() { Vec::new() } else { sets.into_iter().flat_map(of).collect() }
 }
 
 fn is_of(pid: u32, unit: &str) -> bool {
@@ -59,7 +73,7 @@ fn is_of(pid: u32, unit: &str) -> bool {
 }
 
 /// Of the process: its descriptors of these sockets, and those of its epoll sets.
-fn descriptors(process: &Path, sockets: &BTreeSet<u64>) -> (BTreeSet<u64>, Vec<u64>) {
+fn descriptors(process: &Path, sockets: &BTreeSet<u64>) -> (BTreeSet<RawFd>, Vec<RawFd>) {
     let (mut own, mut sets) = (BTreeSet::new(), Vec::new());
     for entry in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -81,11 +95,7 @@ fn waits(process: &Path, sockets: &BTreeSet<u64>) -> bool {
     if own.is_empty() {
         return false;
     }
-    let watched = |set: &u64| {
-        let text = fs::read_to_string(process.join("fdinfo").join(set.to_string())).unwrap_or_default();
-        epoll_watches(&text, &own)
-    };
-    sets.iter().any(watched) || {
+    sets.iter().any(|set| !watched(&epoll_set(process, *set), &own).is_empty()) || {
         let memory = File::open(process.join("mem"));
         let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
         threads.into_iter().any(|thread| {
@@ -98,15 +108,20 @@ fn waits(process: &Path, sockets: &BTreeSet<u64>) -> bool {
     }
 }
 
-/// Whether an epoll set with this `fdinfo` watches one of these descriptors for something to read.
-fn epoll_watches(text: &str, own: &BTreeSet<u64>) -> bool {
-    text.lines().filter_map(|line| line.strip_prefix("tfd:")).any(|line| {
+/// What the kernel tells of an epoll set.
+fn epoll_set(process: &Path, set: RawFd) -> String {
+    fs::read_to_string(process.join("fdinfo").join(set.to_string())).unwrap_or_default()
+}
+
+/// Those of these descriptors that an epoll set with this `fdinfo` watches for something to read.
+fn watched(text: &str, own: &BTreeSet<RawFd>) -> Vec<RawFd> {
+    let number = |line: &str| {
         let mut words = line.split_whitespace();
-        let number = words.next().and_then(|word| word.parse().ok());
-        let events = words.nth(1).and_then(|word| u32::from_str_radix(word, 16).ok());
-        number.is_some_and(|number: u64| own.contains(&number))
-            && events.is_some_and(|events| events & IN != 0)
-    })
+        let number = words.next()?.parse().ok()?;
+        let events = u32::from_str_radix(words.nth(1)?, 16).ok()?;
+        (events & IN != 0 && own.contains(&number)).then_some(number)
+    };
+    text.lines().filter_map(|line| number(line.strip_prefix("tfd:")?)).collect()
 }
 
 /// The system call that a thread is blocked in.
@@ -124,18 +139,18 @@ impl Call {
         Some(Call { number, args: [arg()?, arg()?] })
     }
 
-    fn waits_for(&self, own: &BTreeSet<u64>, read: impl Fn(u64, &mut [u8]) -> bool) -> bool {
+    fn waits_for(&self, own: &BTreeSet<RawFd>, read: impl Fn(u64, &mut [u8]) -> bool) -> bool {
         let [first, second] = self.args;
         if [libc::SYS_accept, libc::SYS_accept4].contains(&self.number) {
-            return own.contains(&(first & u64::from(u32::MAX)));
+            return own.contains(&(first as RawFd));
         }
         if is_poll(self.number) && second <= MOST {
             // struct pollfd: int fd, short events, short revents.
             let mut bytes = vec![0; second as usize * 8];
             return read(first, &mut bytes)
                 && bytes.chunks_exact(8).any(|entry| {
-                    let number = u32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
-                    own.contains(&u64::from(number)) && u32::from(entry[4]) & IN != 0
+                    let number = RawFd::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
+                    own.contains(&number) && u32::from(entry[4]) & IN != 0
                 });
         }
         if is_select(self.number) && first <= MOST && second != 0 {
@@ -143,7 +158,7 @@ impl Call {
             let mut bytes = vec![0; (first as usize).div_ceil(64) * 8];
             return read(second, &mut bytes)
                 && own.iter().any(|&number| {
-                    number < first
+                    (number as u64) < first
                         && bytes.get(number as usize / 8).is_some_and(|byte| byte >> (number % 8) & 1 == 1)
                 });
         }
@@ -227,7 +242,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (own, me) = ([inode(&listener)].into(), [std::process::id()]);
-        assert!(is_held(inode(&listener), &me) && !is_waited_at(&own, &me));
+        assert!(!is_waited_at(&own, &me));
         let waiting = thread::spawn(move || listener.accept().map(drop));
         let until = Instant::now() + Duration::from_secs(20);
         while !is_waited_at(&own, &me) {
@@ -274,8 +289,8 @@ mod tests {
     fn epoll_sets_are_read_as_the_kernel_writes_them() {
         let text = "pos:\t0\nflags:\t02\ntfd:        9 events: 1b data: 9  pos:0 ino:3 sdev:9\n\
                     tfd:        3 events:       19 data:                3  pos:0 ino:7 sdev:8\n";
-        assert!(epoll_watches(text, &[3].into()) && !epoll_watches(text, &[4].into()));
-        assert!(!epoll_watches("tfd: 3 events: 4 data: 3\n", &[3].into()));
-        assert!(!epoll_watches("tfd:\ntfd: x events: y\n", &[3].into()));
+        assert_eq!((watched(text, &[3].into()), watched(text, &[4].into())), (vec![3], vec![]));
+        assert!(watched("tfd: 3 events: 4 data: 3\n", &[3].into()).is_empty());
+        assert!(watched("tfd:\ntfd: x events: y\n", &[3].into()).is_empty());
     }
 }

@@ -18,16 +18,18 @@
 mod activation;
 mod app;
 mod changes;
+mod credentials;
 mod exec;
+mod hush;
 mod instance;
 mod listening;
-mod peer;
 mod probe;
 mod remove;
 mod settings;
 mod status;
 mod store;
 mod systemd;
+mod trial;
 mod units;
 
 pub use activation::{activate, roll_back};

@@ -14,7 +14,7 @@ use super::store::{Release, id};
 use super::systemd::{self, systemctl};
 use super::units::MARK;
 use crate::bundle::Bundle;
-use crate::cache::SYSTEM_STORE;
+use crate::cache::{Cache, SYSTEM_STORE};
 use crate::clean_up::{self, Removed};
 use crate::error::{Error, Result, reason};
 use crate::host::{Host, complain};
@@ -33,8 +33,7 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
     let is_known = |one: &Environment| known.iter().any(|id| one.name().starts_with(id.as_str()));
     let is_of_app = |one: &Environment| one.app() == Some(bundle.manifest().name.as_str());
     if said("--others") {
-        let removed = clean_up::remove(Path::new(SYSTEM_STORE), |one| is_of_app(one) && !is_known(one))?;
-        return Ok(told(&removed));
+        return Ok(told(&unpacked(|one| is_of_app(one) && !is_known(one))?));
     }
     if app.releases().is_dir() {
         let _lock = app.lock()?;
@@ -58,11 +57,23 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
             text += &format!("what stays, unless --purge is said: {}\n", kept.join(", "));
         }
     }
-    match clean_up::remove(Path::new(SYSTEM_STORE), |one| is_of_app(one) || is_known(one)) {
+    match unpacked(|one| is_of_app(one) || is_known(one)) {
         Ok(removed) => text += &told(&removed),
         Err(error) => complain(app.name().as_ref(), &error),
     }
     Ok(text)
+}
+
+/// Removes from the system's store the environments that `goes` says it of, with what nothing else needs.
+fn unpacked(goes: impl Fn(&Environment) -> bool) -> Result<Removed> {
+    let store = Path::new(SYSTEM_STORE);
+    // Nothing was ever unpacked there, or all of it is gone.
+    let Ok(root) = fs::canonicalize(store) else { return Ok(Removed::default()) };
+    let Ok(cache) = Cache::there(&root) else { return Ok(Removed::default()) };
+    let _lock = cache.lock(0);
+    let all = Environment::all(&root);
+    let gone: Vec<String> = all.iter().filter(|one| goes(one)).map(|one| one.name().to_owned()).collect();
+    clean_up::remove(&root, &gone)
 }
 
 fn told(removed: &Removed) -> String {

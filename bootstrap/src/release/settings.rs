@@ -57,18 +57,6 @@ pub fn check(app: &App, settings: &BTreeMap<String, Setting>) -> Result<()> {
     }
 }
 
-/// The names of the credentials that are there.
-pub fn credentials(app: &App) -> Vec<String> {
-    let entries = fs::read_dir(app.credentials()).into_iter().flatten().flatten();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let names = entries.filter(|entry| entry.path().is_file());
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> =
-        names.filter(|name| !name.starts_with('.') && name.chars().all(plain)).collect();
-    names.sort();
-    names
-}
-
 /// What a new file says.
 fn text(app: &App, settings: &BTreeMap<String, Setting>) -> String {
     let name = app.name();

@@ -10,7 +10,8 @@ use super::settings;
 use super::systemd;
 use super::units::{self, MARK, Unit};
 use crate::bundle::Bundle;
-use crate::cache::SYSTEM_STORE;
+use crate::cache::{Cache, SYSTEM_STORE};
+use crate::clean_up;
 use crate::error::{Error, Result};
 use crate::first_start;
 use crate::format::digest::Digest;
@@ -116,14 +117,26 @@ impl Release {
         Ok(units)
     }
 
-    /// Removes it. What is unpacked of it stays in the system's store until nothing else needs it.
-    pub fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         // First out of sight, so that half a release is never there.
         let away = self.directory.with_file_name(format!(".{}-gone", self.id));
         fs::rename(&self.directory, &away)
             .and_then(|()| fs::remove_dir_all(&away))
             .map_err(Error::at("remove", &self.directory))
     }
+}
+
+/// Removes these releases, and from the system's store what is unpacked of them and nobody uses.
+pub fn remove(releases: &[Release]) -> Result<()> {
+    if releases.is_empty() {
+        return Ok(());
+    }
+    releases.iter().try_for_each(Release::remove)?;
+    let root = fs::canonicalize(SYSTEM_STORE).map_err(Error::at("open", Path::new(SYSTEM_STORE)))?;
+    let cache = Cache::there(&root)?;
+    let _lock = cache.lock(0);
+    let gone: Vec<String> = releases.iter().map(|release| release.id.clone()).collect();
+    clean_up::remove(&root, &gone).map(drop)
 }
 
 /// Makes a release of the bundle: a copy of the file, everything unpacked into the system's store, and units beside it.

@@ -7,15 +7,16 @@ mod needs;
 mod state;
 mod version;
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
 
-use self::state::{Seen, content_of, state};
+use self::state::{Seen, state};
 use self::version::{fits, versions};
 use super::Packing;
 use super::resolution::{KeptWheel, keep, resolver_options, scratch};
 use super::wheels::{self, Facts};
+use crate::checksums::Checksums;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
 use crate::find_python;
@@ -201,7 +202,7 @@ impl Source {
         let shown = distribution.shown();
         let state = state(distribution, &self.venv).context(|| format!("{shown} cannot be read"))?;
         let key = packing.key("installed state", python, &[&state.text]);
-        let layer_key = |content: &Digest| packing.key("installed", python, &[&shown, content.as_bytes()]);
+        let layer_key = |content: &Checksum| packing.key("installed", python, &[&shown, content.as_bytes()]);
         if let Some(seen) = store.get::<Seen>(key)
             && let Some(layer) = store.stored(layer_key(&seen.content))
         {
@@ -211,7 +212,8 @@ impl Source {
         report.doing(&format!("reading {shown}"));
         let Contents { tree, scripts, warnings, changed, missing } =
             installed::read(distribution, &self.venv, target)?;
-        let content = content_of(&tree).context(|| format!("{shown} cannot be read again"))?;
+        let checksums = Checksums::of(&tree).context(|| format!("{shown} cannot be read again"))?;
+        let content = *checksums.all();
         let seen = Seen { content, warnings, changed, missing };
         let layer = store.layer(layer_key(&content), *level, || {
             let metadata = &distribution.metadata;
@@ -273,8 +275,9 @@ impl Source {
             listed(&names)
         ));
         let tree = unowned::tree(files, &self.venv.shown, target)?;
-        let content = content_of(&tree).context(|| format!("{} cannot be read again", self.venv.shown))?;
-        let key = packing.key("unowned", python, &[content.as_bytes()]);
+        let checksums =
+            Checksums::of(&tree).context(|| format!("{} cannot be read again", self.venv.shown))?;
+        let key = packing.key("unowned", python, &[checksums.all().as_bytes()]);
         let layer = packing.store.layer(key, packing.level, || {
             let mut made =
                 wheels::complete(packing, tree, Vec::new(), "a file of no distribution", ("", ""))?;

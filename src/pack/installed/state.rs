@@ -5,18 +5,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use coil_bootstrap::format::digest::Digest;
+use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
 
 use crate::installed::{Distribution, Virtualenv};
-use crate::tree::{Content, Tree};
 
 /// What is remembered of a distribution while its files stay as they are.
 #[derive(Serialize, Deserialize)]
 pub struct Seen {
     /// A digest of all its files.
-    pub content: Digest,
+    pub content: Checksum,
     /// What is to be said of it each time.
     pub warnings: Vec<String>,
     /// The files that are not as RECORD says.
@@ -72,17 +71,4 @@ pub fn state(distribution: &Distribution, venv: &Virtualenv) -> io::Result<State
         text.push('\n');
     }
     Ok(State { text: text.into_bytes(), settled })
-}
-
-/// A digest of everything in a tree: paths, contents, bits, links.
-pub fn content_of(tree: &Tree) -> io::Result<Digest> {
-    let mut text = String::new();
-    for (path, node) in tree.iter() {
-        let what = match &node.content {
-            Content::Symlink(target) => format!("link {target:?}"),
-            content => format!("{} {}", node.executable, crate::store::digest_of(content)?.hex()),
-        };
-        text.push_str(&format!("{path:?} {what}\n"));
-    }
-    Ok(Digest::of(text.as_bytes()))
 }

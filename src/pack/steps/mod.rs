@@ -18,7 +18,8 @@ use self::process::Shell;
 use self::workplace::Workplace;
 use super::closed_world::Expected;
 use super::wheels::Facts;
-use super::{Packing, app, libraries, runtime};
+use super::{Packing, libraries, runtime};
+use crate::checksums::Checksums;
 use crate::error::{Context, Result};
 use crate::last_use;
 use crate::plan::Listing;
@@ -100,13 +101,12 @@ fn key(
     brought: Option<&StoredLayer<()>>,
     before: &Tree,
 ) -> Result<Digest> {
-    let sources =
-        app::content_key(before).context(|| format!("cannot read the sources of {}", project.name))?;
+    let sources = Checksums::of(before).context(|| format!("cannot read the sources of {}", project.name))?;
     let wheels: Vec<&Digest> =
         installed.wheels.iter().chain(installed.unowned).map(|wheel| &wheel.blob.diff_id).collect();
     let key = serde_json::json!([
         env!("COIL_CODE"),
-        Digest::from_bytes(sources),
+        sources.all(),
         installed.runtime.blob.diff_id,
         brought.map(|layer| &layer.blob.diff_id),
         wheels,

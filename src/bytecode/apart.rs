@@ -1,0 +1,154 @@
+//! Byte code of an app, each file compiled by itself.
+//!
+//! A child of its own for every file, so that what comes of it depends on this file alone and can be kept: after one
+//! changed line only that file is compiled. The first time it takes about twice as long as in chunks. What wheels and
+//! runtimes have is kept with their layers, which never change file by file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coil_bootstrap::format::checksum::Checksum;
+use coil_bootstrap::format::path::TreePath;
+
+use super::earlier::{Earlier, Key};
+use super::process::{Answer, Request};
+use super::{Compiler, broken, python_files, unreadable, warning};
+use crate::checksums::Checksums;
+use crate::error::{Context, Result};
+use crate::pool::Line;
+use crate::tree::{Content, Node, Tree};
+
+/// Compiles the files of one app.
+#[derive(Debug)]
+pub struct Apart {
+    compiler: Arc<Compiler>,
+    earlier: Arc<Earlier>,
+    ahead: Mutex<Ahead>,
+}
+
+/// What is compiled before anybody has asked for it.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Whoever asks for it has come, and does himself what was not begun.
+    is_over: bool,
+    begun: HashMap<Key, Receiver<Result<Answer>>>,
+}
+
+/// The files that have byte code by now, by their paths: its key, and where it is.
+type Compiled = BTreeMap<TreePath, (Key, TreePath)>;
+
+impl Apart {
+    /// Compiles with `compiler` what is not among what it compiled `earlier`.
+    pub fn new(compiler: Arc<Compiler>, earlier: Earlier) -> Self {
+        Apart { compiler, earlier: Arc::new(earlier), ahead: Mutex::default() }
+    }
+
+    /// Compiles ahead of time what will be asked for soon: of the Python files of `tree` below `directories` those that
+    /// were not compiled earlier, one after the other. It is a guess: for other files it is not used, and what fails
+    /// here is found out by whoever compiles. Where there is nothing to compile, no interpreter is started.
+    pub fn foresee(&self, tree: &Tree, directories: &[&str]) {
+        for (path, node) in python_files(tree, directories) {
+            let Ok(source) = node.content.read() else { return };
+            let key = self.earlier.key(path, &Checksum::of(&source));
+            if self.earlier.has(&key) {
+                continue;
+            }
+            let (sender, answer) = channel();
+            let mut ahead = self.ahead();
+            if ahead.is_over {
+                return;
+            }
+            ahead.begun.insert(key, answer);
+            drop(ahead);
+            let request = Request { path: path.clone(), source };
+            let _ = sender.send(self.compiler.servers.compile_one(request));
+        }
+    }
+
+    /// Adds byte code for every `.py` file of `tree` that is below one of `directories`, and writes down in the
+    /// background what it was, if any had to be compiled. `checksums` are those of the tree.
+    ///
+    /// Returns a warning for every file that has none, saying why. Byte code that is there already is replaced.
+    /// Fails only where the interpreter does. The bytes for a file depend on the interpreter, on its path and on its
+    /// content, and on nothing else.
+    pub fn compile(
+        &self,
+        tree: &mut Tree,
+        directories: &[&str],
+        checksums: &Checksums,
+    ) -> Result<Vec<String>> {
+        let begun = {
+            let mut ahead = self.ahead();
+            ahead.is_over = true;
+            mem::take(&mut ahead.begun)
+        };
+        let files = python_files(tree, directories).map(|(path, node)| (path.clone(), node.clone()));
+        let files: Vec<_> = files.collect();
+        let (mut compiled, mut missing) = (Compiled::new(), Vec::new());
+        for (path, node) in files {
+            let key = checksums.file(&path).map(|content| self.earlier.key(&path, content));
+            let found = key.and_then(|key| Some((key, self.earlier.get(&key)?)));
+            match found.map(|(key, bytes)| (key, self.compiler.add(tree, &path, &node, bytes))) {
+                Some((key, Ok(place))) => drop(compiled.insert(path, (key, place))),
+                _ => missing.push((path, node)),
+            }
+        }
+        let before = compiled.len();
+        let answers = self.compile_missing(&missing, begun)?;
+        let mut warnings = Vec::new();
+        for ((path, node), (key, answer)) in missing.iter().zip(answers) {
+            match answer.bytes().and_then(|bytes| self.compiler.add(tree, path, node, bytes)) {
+                Ok(place) => drop(compiled.insert(path.clone(), (key, place))),
+                Err(reason) => warnings.push(warning(path, &reason)),
+            }
+        }
+        if compiled.len() > before {
+            self.keep(tree, &compiled);
+        }
+        Ok(warnings)
+    }
+
+    /// The answers for these files in their order, several being compiled at a time, but for those that are `begun`.
+    fn compile_missing(
+        &self,
+        files: &[(TreePath, Node)],
+        mut begun: HashMap<Key, Receiver<Result<Answer>>>,
+    ) -> Result<Vec<(Key, Answer)>> {
+        let mut line = Line::new(&self.compiler.pool);
+        let mut answers = Vec::with_capacity(files.len());
+        for (path, node) in files {
+            let source = node.content.read().context(|| unreadable(path, node))?;
+            // Its content may have changed since somebody looked.
+            let key = self.earlier.key(path, &Checksum::of(&source));
+            let begun = begun.remove(&key);
+            let (servers, request) =
+                (Arc::clone(&self.compiler.servers), Request { path: path.clone(), source });
+            let compile = move || match begun.map(|answer| answer.recv()) {
+                Some(Ok(Ok(answer))) => Ok((key, answer)),
+                _ => servers.compile_one(request).map(|answer| (key, answer)),
+            };
+            for done in line.push(compile).context(broken)? {
+                answers.push(done?);
+            }
+        }
+        for done in line {
+            answers.push(done.context(broken)??);
+        }
+        Ok(answers)
+    }
+
+    /// Has written down what the tree's byte code is, while its layer is made.
+    fn keep(&self, tree: &Tree, compiled: &Compiled) {
+        let content = |place: &TreePath| tree.get(place).map(|node| node.content.clone());
+        let used = compiled.values().filter_map(|(key, place)| Some((*key, content(place)?)));
+        let (earlier, used) = (Arc::clone(&self.earlier), used.collect::<Vec<(Key, Content)>>());
+        // Nobody waits for it before the pool ends, and nothing but time is lost where it fails.
+        let _ = Line::new(&self.compiler.pool).push(move || drop(earlier.keep(&used)));
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
