@@ -327,3 +327,28 @@ fn removing_an_app_from_a_store_leaves_what_others_need() {
     let removed = remove(store.path(), &[second]).unwrap();
     assert_eq!((removed.environments, removed.layers, layers()), (1, 3, 0));
 }
+
+#[test]
+fn the_examples_for_orchestrators_are_read_by_their_tools() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy");
+    let tools: [&[&str]; 2] = [
+        &["docker", "stack", "config", "-c", "swarm.yaml"],
+        &["kubernetes-validate", "-k", "1.30", "--strict", "kubernetes.yaml"],
+    ];
+    for words in tools {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(&examples);
+        let is_there =
+            Command::new(words[0]).arg("--version").output().is_ok_and(|output| output.status.success());
+        let knows = words[0] != "docker" || {
+            let help = Command::new("docker").args(["stack", "config", "--help"]).output();
+            help.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("config [OPTIONS]"))
+        };
+        if !is_there || !knows {
+            skip(&format!("{} is not installed, or is an old one", words[0]));
+            continue;
+        }
+        let ran = Ran::of(command, b"").succeeded();
+        assert!(ran.stdout.len() + ran.stderr.len() > 0, "{ran}");
+    }
+}
