@@ -118,7 +118,7 @@ fn a_package_of_debian_holds_the_file_and_what_belongs_to_it() {
     assert!(text(&control, "./postinst").contains("COIL=activate /usr/lib/My_Site/My_Site\n"));
     let scripts: Vec<&String> =
         control.iter().filter(|(_, it)| it.0 == 0o755).map(|(name, _)| name).collect();
-    assert_eq!(scripts, ["./", "./postinst", "./postrm", "./prerm"]);
+    assert_eq!(scripts, ["./", "./postinst", "./postrm", "./preinst", "./prerm"]);
     let names: Vec<&str> = data.keys().map(String::as_str).collect();
     assert_eq!(
         names,

@@ -3,7 +3,7 @@
 //! ```text
 //! !<arch>\n
 //! debian-binary    2.0\n
-//! control.tar      ./control, ./conffiles, ./postinst, ./postrm, ./prerm
+//! control.tar      ./control, ./conffiles, ./postinst, ./postrm, ./preinst, ./prerm
 //! data.tar         the files
 //! ```
 //! Neither archive is compressed: dpkg reads a plain data.tar since 1.10.24 and a plain control.tar since 1.17.6 (2014).

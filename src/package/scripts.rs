@@ -23,6 +23,7 @@ pub fn deb(package: &Package) -> Vec<(&'static str, String)> {
         true => vec![
             ("postinst", filled(include_str!("scripts/services.postinst"))),
             ("postrm", filled(include_str!("scripts/services.postrm"))),
+            ("preinst", filled(include_str!("scripts/services.preinst"))),
             ("prerm", prerm),
         ],
         false => vec![("postinst", filled(include_str!("scripts/program.postinst"))), ("prerm", prerm)],
