@@ -2,11 +2,15 @@
 
 mod deploy;
 mod image;
+mod package;
 mod release;
+mod units;
 
 pub use self::deploy::{Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
+pub use self::package::Package;
 pub use self::release::Release;
+pub use self::units::Units;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +65,14 @@ pub enum Command {
     Deploy(Deploy),
     /// Put the previous release back on hosts.
     Rollback(Rollback),
+    /// Make a package of a bundle for Debian, Ubuntu and others with dpkg.
+    #[command(disable_version_flag = true)]
+    Deb(Package),
+    /// Make a package of a bundle for Fedora, RHEL, SUSE and others with rpm.
+    #[command(disable_version_flag = true)]
+    Rpm(Package),
+    /// Print what systemd, another supervisor or a proxy is told about a bundle's services.
+    Units(Units),
     /// Install, activate or roll back a bundle's services on this machine.
     #[command(subcommand)]
     Release(Release),

@@ -53,7 +53,7 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "deploy", "image", "rebase", "runtime_file", "portability", "sizes"],
+        &["bundle", "deploy", "image", "package", "rebase", "runtime_file", "portability", "sizes", "units"],
         &["layer", "needs", "plan", "store"],
         &[
             "project",
@@ -124,6 +124,7 @@ fn what_is_packed_does_not_depend_on_the_clock_or_the_machine() {
         "src/wheel",
         "src/bytecode",
         "src/image",
+        "src/package",
     ] {
         refuse(
             directory,

@@ -36,6 +36,8 @@ pub enum Builtin {
     Python,
     /// Receives a bundle over standard input, and installs it.
     Receive,
+    /// Takes the app off this machine.
+    Remove,
     /// Makes again what of the cache differs from the bundle.
     Repair,
     /// Makes the release before the one that serves the one that serves.
@@ -52,7 +54,7 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 15] = [
+const ALL: [(&str, Builtin, &str); 16] = [
     ("activate", Builtin::Activate, "bring its services up here, and end those of the release before it"),
     ("exec", Builtin::Exec, "run COMMAND with the user, settings and sandbox of its services"),
     (
@@ -69,6 +71,11 @@ const ALL: [(&str, Builtin, &str); 15] = [
     ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
     ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
+    (
+        "remove",
+        Builtin::Remove,
+        "stop its services, remove its releases and what is unpacked in /var/lib/coil; --purge: settings and state, too",
+    ),
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
     ("rollback", Builtin::RollBack, "bring the release up that served before, or RELEASE"),
     ("status", Builtin::Status, "releases on this machine, which of them serves, and its units; --json"),
@@ -98,6 +105,7 @@ pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
         Builtin::Clean => clean(host)?,
         Builtin::Activate => release::activate(bundle, host)?,
         Builtin::Exec => return release::exec(bundle, host),
+        Builtin::Remove => release::remove(bundle, host)?,
         Builtin::RollBack => release::roll_back(bundle, host)?,
         Builtin::Status => release::status(bundle, host.args.get(1).is_some_and(|arg| arg == "--json"))?,
         Builtin::Units => units(bundle),

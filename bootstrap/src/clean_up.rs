@@ -99,10 +99,24 @@ pub fn now_and_then(root: &Path, app: &str, own: &Path, keep: Option<&str>) {
     }
 }
 
-/// Removes environments whose names begin with one of `gone` from the cache `root`, as far as nobody uses them, and
-/// layers that nothing has any more. All others stay.
+/// Removes environments whose names begin with one of `gone` from the cache `root`, as far as nobody uses them, and every
+/// layer that only they had. All others stay. The caller holds the cache's lock.
 pub fn remove(root: &Path, gone: &[String]) -> Result<Removed> {
-    clean_up(root, &Rules { keep: Duration::MAX, app: "", own: Path::new(""), gone, until: None })
+    let rules = Rules { keep: Duration::MAX, app: "", own: Path::new(""), gone, until: None };
+    let environments = Environment::all(root);
+    let (go, mut stay): (Vec<_>, Vec<_>) = environments.iter().partition(|one| one.may_go(&rules));
+    if go.is_empty() {
+        return Ok(Removed::default());
+    }
+    let mut work = Work::begin(root, None)?;
+    stay.extend(work.remove_environments(root, &go, &rules));
+    // What an unreadable record needs nobody knows. Other layers without an environment may be of one that is being made.
+    if let (Some(needed), Some(had)) = (needed(&stay), needed(&go)) {
+        for name in had.difference(&needed) {
+            work.removed.layers += usize::from(work.remove(&root.join("layers").join(name)));
+        }
+    }
+    Ok(work.end())
 }
 
 /// Cleans up at the cache `root`. Fails where it cannot be known what is in use, and where nothing can be moved.

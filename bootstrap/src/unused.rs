@@ -50,6 +50,16 @@ impl Environment {
         &self.path
     }
 
+    /// The name of its directory, which begins with its manifest's digest.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The app it is of; `None` where that cannot be known.
+    pub fn app(&self) -> Option<&str> {
+        self.record.as_ref().map(|(app, _)| app.as_str())
+    }
+
     /// The layers it links to; `None` where that cannot be known.
     pub fn layers(&self) -> Option<&[String]> {
         self.record.as_ref().map(|(_, layers)| layers.as_slice())

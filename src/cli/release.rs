@@ -25,6 +25,14 @@ pub enum Release {
         /// The beginning of a release's name.
         release: Option<String>,
     },
+    /// Stop its services, and remove its units, its releases and what is unpacked in the system's store.
+    Remove {
+        /// Any bundle of the app.
+        bundle: PathBuf,
+        /// Remove its settings and its state, too.
+        #[arg(long)]
+        purge: bool,
+    },
     /// List releases, which of them serves and since when, and units.
     Status {
         /// Any bundle of the app.
@@ -32,11 +40,6 @@ pub enum Release {
         /// For programs.
         #[arg(long)]
         json: bool,
-    },
-    /// Print the units that systemd would get.
-    Units {
-        /// The bundle.
-        bundle: PathBuf,
     },
     /// Run a command of the app with the user, settings, state and sandbox of its services.
     Exec {

@@ -7,12 +7,14 @@ pub mod init;
 pub mod inspect;
 pub mod lock;
 pub mod pack;
+pub mod package;
 pub mod rebase;
 pub mod release;
 mod retype;
 pub mod run;
 pub mod runtime;
 mod timing;
+pub mod units;
 pub mod unpack;
 pub mod verify;
 

@@ -20,10 +20,12 @@ pub fn run(options: &Release) -> Result<()> {
         Release::Rollback { bundle, release } => {
             (Builtin::RollBack, bundle, release.iter().map(OsString::from).collect())
         }
+        Release::Remove { bundle, purge } => {
+            (Builtin::Remove, bundle, purge.then(|| "--purge".into()).into_iter().collect())
+        }
         Release::Status { bundle, json } => {
             (Builtin::Status, bundle, json.then(|| "--json".into()).into_iter().collect())
         }
-        Release::Units { bundle } => (Builtin::Units, bundle, vec![]),
         Release::Exec { bundle, command } => (Builtin::Exec, bundle, command.clone()),
     };
     let opened = Bundle::open(file).and_then(|bundle| check_stamp(&bundle).map(|()| bundle));

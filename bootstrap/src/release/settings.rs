@@ -11,11 +11,18 @@ use super::app::{App, write_whole};
 use crate::error::{Error, Result};
 use crate::format::production::Setting;
 
+/// What the file of settings says in a package, where no release has been installed yet: the same for every release, so that
+/// a package manager never has a newer one to ask about or to put in the place of what an administrator wrote.
+pub fn unwritten(app: &App) -> String {
+    format!("# Settings of {}: the first release that is installed writes here what it knows.\n", app.name())
+}
+
 /// Makes the file of settings if there is none. Says whether it did.
 pub fn make(app: &App, settings: &BTreeMap<String, Setting>) -> Result<bool> {
     let path = app.settings();
+    let is_unwritten = fs::read(&path).is_ok_and(|bytes| bytes == unwritten(app).as_bytes());
     // A link that leads nowhere yet is somebody's intention.
-    if fs::symlink_metadata(&path).is_ok() {
+    if fs::symlink_metadata(&path).is_ok() && !is_unwritten {
         return Ok(false);
     }
     if let Some(directory) = path.parent() {

@@ -117,7 +117,7 @@ impl Release {
         Ok(units)
     }
 
-    fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         // First out of sight, so that half a release is never there.
         let away = self.directory.with_file_name(format!(".{}-gone", self.id));
         fs::rename(&self.directory, &away)
