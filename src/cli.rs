@@ -1,8 +1,10 @@
 //! The command line: the user's words, and nothing of what they lead to.
 
+mod deploy;
 mod image;
 mod release;
 
+pub use self::deploy::{Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
 pub use self::release::Release;
 
@@ -55,6 +57,10 @@ pub enum Command {
     Rebase(Rebase),
     /// Make a container image of a bundle or a project: the same layers, from scratch.
     Image(Box<Image>),
+    /// Bring a bundle to hosts over ssh, and activate it there once it is on all of them.
+    Deploy(Deploy),
+    /// Put the previous release back on hosts.
+    Rollback(Rollback),
     /// Install, activate or roll back a bundle's services on this machine.
     #[command(subcommand)]
     Release(Release),

@@ -53,7 +53,7 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "image", "rebase", "runtime_file", "portability", "sizes"],
+        &["bundle", "deploy", "image", "rebase", "runtime_file", "portability", "sizes"],
         &["layer", "needs", "plan", "store"],
         &[
             "project",

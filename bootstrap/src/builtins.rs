@@ -34,6 +34,8 @@ pub enum Builtin {
     Install,
     /// Starts the interpreter.
     Python,
+    /// Receives a bundle over standard input, and installs it.
+    Receive,
     /// Makes again what of the cache differs from the bundle.
     Repair,
     /// Makes the release before the one that serves the one that serves.
@@ -50,7 +52,7 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 14] = [
+const ALL: [(&str, Builtin, &str); 15] = [
     ("activate", Builtin::Activate, "bring its services up here, and end those of the release before it"),
     ("exec", Builtin::Exec, "run COMMAND with the user, settings and sandbox of its services"),
     (
@@ -66,6 +68,7 @@ const ALL: [(&str, Builtin, &str); 14] = [
         "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME",
     ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
+    ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
     ("rollback", Builtin::RollBack, "bring the release up that served before, or RELEASE"),
     ("status", Builtin::Status, "releases on this machine, which of them serves, and its units; --json"),
@@ -90,7 +93,7 @@ impl Builtin {
 /// Runs a command that needs no environment and returns the exit code.
 pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
     let text = match builtin {
-        Builtin::Help | Builtin::Python => help(bundle.manifest()),
+        Builtin::Help | Builtin::Python | Builtin::Receive => help(bundle.manifest()),
         Builtin::Inspect => inspect(bundle.manifest()),
         Builtin::Clean => clean(host)?,
         Builtin::Activate => release::activate(bundle, host)?,

@@ -60,7 +60,14 @@ pub fn install_into(bundle: &Bundle, host: &Host, named: &Path) -> Result<PathBu
     let root = std::path::absolute(named).map_err(Error::at("find", named))?;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&root).map_err(Error::at("create", &root))?;
     let host = Host { candidates: vec![Candidate::at(root)], keep: Some("never".into()), ..host.clone() };
-    prepare(bundle, &host, false)
+    prepare(bundle, &host, false).map_err(|error| match error {
+        // It is the one place that was asked for.
+        Error::NoCache(mut places) if places.len() == 1 => {
+            let (place, why) = places.remove(0);
+            Error::Release(format!("cannot unpack into {}: {why}", place.display()))
+        }
+        error => error,
+    })
 }
 
 /// Makes what of the environment is missing in `cache`, with `repair` also what differs from the bundle. Returns what was

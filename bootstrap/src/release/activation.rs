@@ -21,6 +21,7 @@ use super::listening;
 use super::settings;
 use super::store::{self, Release, is_id, write};
 use super::systemd::{self, systemctl};
+use super::trial;
 use super::units::{self, MARK, Unit};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
@@ -39,7 +40,14 @@ pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
     let app = begin("activating a release", bundle)?;
     app.make_home()?;
     let _lock = app.lock()?;
-    let release = store::install_locked(bundle, host, &app)?.release;
+    let installed = store::install_locked(bundle, host, &app).map_err(|error| {
+        let serving = Release::linked(&app, "current")
+            .map_or("nothing serves".into(), |it| format!("{} serves as before", it.id()));
+        let id = store::id(&bundle.digest());
+        let _ = note(&app, &format!("refused {id}: {error}; {serving}"));
+        Error::Release(format!("{error}\n{id} was not activated; {serving}"))
+    });
+    let release = installed?.release;
     Handover { app: &app, manifest: bundle.manifest(), release: &release, word: "activated" }.make()
 }
 
@@ -106,7 +114,8 @@ impl Handover<'_> {
             self.take_back(before.as_ref());
             let first = error.to_string();
             let first = first.lines().next().unwrap_or_default().trim_end_matches("; its last words:");
-            note(self.app, &format!("refused {id}: {first}; {} serves", told(&before)))?;
+            // On a full disk there is no room for the line, and what was refused is refused all the same.
+            let _ = note(self.app, &format!("refused {id}: {first}; {} serves", told(&before)));
             return Err(Error::Release(format!(
                 "{error}\n{id} was not activated; {}",
                 match &before {
@@ -137,6 +146,11 @@ impl Handover<'_> {
                 instance::run_once(app, name, id)?;
             }
         }
+        let since = changes::now();
+        // What served before has answered before, and the way back is to be short.
+        for (name, service) in production.services.iter().filter(|_| is_new) {
+            trial::hold(app, name, service, id, &units, since)?;
+        }
         let instances = lasting(app, &production.services, id);
         for web in instances.iter().filter(|instance| instance.is_web()) {
             // An address that the release before it did not have.
@@ -146,7 +160,6 @@ impl Handover<'_> {
                 systemctl(&["start", "--", &web.socket()])?;
             }
         }
-        let since = changes::now();
         for instance in &instances {
             let _ = systemctl(&["reset-failed", "--", instance.unit()]);
             instance.start()?;
@@ -248,6 +261,10 @@ impl Handover<'_> {
             return;
         }
         let instances = lasting(self.app, &self.manifest.production.services, self.release.id());
+        // What never waited for connections has begun nothing that it would have to end.
+        for web in instances.iter().filter(|instance| instance.is_web() && !instance.is_listening()) {
+            let _ = systemctl(&["kill", "--signal=KILL", "--", web.unit()]);
+        }
         let units: Vec<String> = instances.iter().map(|instance| instance.unit().to_owned()).collect();
         if let Err(error) = self.end(&units) {
             complain(self.app.name().as_ref(), &error);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::app::App;
 use super::changes;
 use super::listening;
-use super::probe::{self, Answer};
+use super::probe;
 use super::systemd::{self, Properties, systemctl};
 use super::units;
 use crate::error::{Error, Result};
@@ -18,29 +18,38 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// How long a worker must have run: one that cannot import its app ends before.
 const STEADY: Duration = Duration::from_secs(2);
 
+/// How long a release that is up may give bad answers: what it needs may have to be warmed up.
+const PROBED: Duration = Duration::from_secs(3);
+
 /// A process type of a release, as systemd runs it.
 pub struct Instance<'a> {
-    app: &'a App,
-    name: &'a str,
     service: &'a Service,
+    stem: String,
     unit: String,
+    address: String,
 }
 
 /// The instances of a release that run all the time.
 pub fn lasting<'a>(
-    app: &'a App,
+    app: &App,
     services: impl IntoIterator<Item = (&'a String, &'a Service)>,
     id: &str,
 ) -> Vec<Instance<'a>> {
     let lasting =
         services.into_iter().filter(|(_, service)| matches!(service.kind, Kind::Web | Kind::Worker));
-    lasting.map(|(name, service)| Instance::of(app, name, service, id)).collect()
+    let instance = |(name, service): (&'a String, &'a Service)| Instance {
+        service,
+        stem: app.stem(name),
+        unit: units::instance(app, name, id),
+        address: units::address(app, name, service),
+    };
+    lasting.map(instance).collect()
 }
 
 impl<'a> Instance<'a> {
-    /// The instance of the release `id`.
-    pub fn of(app: &'a App, name: &'a str, service: &'a Service, id: &str) -> Self {
-        Instance { app, name, service, unit: units::instance(app, name, id) }
+    /// One that runs as `unit` and listens at `address`, where nobody else does.
+    pub fn on_trial(service: &'a Service, unit: String, address: String) -> Self {
+        Instance { service, stem: String::new(), unit, address }
     }
 
     /// Its unit.
@@ -55,7 +64,7 @@ impl<'a> Instance<'a> {
 
     /// Its socket's unit.
     pub fn socket(&self) -> String {
-        format!("{}.socket", self.app.stem(self.name))
+        format!("{}.socket", self.stem)
     }
 
     /// Has it started, without waiting for what becomes of it.
@@ -63,8 +72,8 @@ impl<'a> Instance<'a> {
         systemctl(&["start", "--no-block", "--", &self.unit])
     }
 
-    /// Waits until it is up: it says so where it can, it waits for connections where it answers requests, and what is to
-    /// be asked of it is answered. Fails when it ends, and when it takes too long.
+    /// Waits until it is up: it says so where it can, and it waits for connections where it answers requests. Fails when
+    /// it ends, and when it takes too long.
     pub fn wait(&self, since: u64) -> Result<()> {
         let patience = Duration::from_secs(self.service.start_timeout.unwrap_or(START_TIMEOUT).into());
         let begun = Instant::now();
@@ -91,27 +100,24 @@ impl<'a> Instance<'a> {
             }
             sleep(PAUSE);
         }
-        match &self.service.probe {
-            Some(path) => self.probe(path, until.max(Instant::now() + STEADY), since),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    fn is_listening(&self) -> bool {
-        let sockets = listening::sockets(&units::address(self.app, self.name, self.service));
+    /// Whether it waits for connections.
+    pub fn is_listening(&self) -> bool {
+        let sockets = listening::sockets(&self.address);
         !sockets.is_empty() && listening::is_waited_at(&sockets, &listening::processes(&self.unit))
     }
 
-    fn probe(&self, path: &str, until: Instant, since: u64) -> Result<()> {
-        let address = units::address(self.app, self.name, self.service);
+    /// Asks it for what its probe says, until it gives a good answer or has had its time to do so.
+    pub fn probe(&self, since: u64) -> Result<()> {
+        let Some(path) = &self.service.probe else { return Ok(()) };
+        let until = Instant::now() + PROBED;
         loop {
-            let pids = listening::processes(&self.unit);
-            let told = match probe::ask(&address, path, &pids) {
-                Ok(Answer::Status(status)) if status < 400 => return Ok(()),
-                Ok(Answer::Status(status)) => format!("it answers {path} with status {status}"),
-                Ok(Answer::None(why)) => format!("it does not answer {path}: {why}"),
-                Ok(Answer::Elsewhere) => "the release before it takes every request".into(),
-                Err(error) => format!("{address} cannot be reached: {}", crate::error::reason(&error)),
+            let told = match probe::ask(&self.address, path) {
+                Ok(status) if status < 400 => return Ok(()),
+                Ok(status) => format!("it answers {path} with status {status}"),
+                Err(error) => format!("it does not answer {path}: {}", crate::error::reason(&error)),
             };
             if let Some(how) = State::of(&self.unit).failure() {
                 return Err(self.failed(&how, since));
@@ -119,7 +125,7 @@ impl<'a> Instance<'a> {
             if Instant::now() > until {
                 return Err(self.failed(&told, since));
             }
-            sleep(PAUSE);
+            sleep(10 * PAUSE);
         }
     }
 

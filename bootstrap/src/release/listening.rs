@@ -45,15 +45,6 @@ pub fn is_waited_at(sockets: &BTreeSet<u64>, pids: &[u32]) -> bool {
     pids.iter().any(|pid| waits(Path::new("/proc").join(pid.to_string()).as_path(), sockets))
 }
 
-/// Whether one of `pids` has the socket with this inode open.
-pub fn is_held(socket: u64, pids: &[u32]) -> bool {
-    let holds = |pid: &u32| {
-        let sockets = [socket].into();
-        !descriptors(&Path::new("/proc").join(pid.to_string()), &sockets).0.is_empty()
-    };
-    pids.iter().any(holds)
-}
-
 /// An epoll set of a process that has a socket in it, by the numbers of both there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watch {
@@ -251,7 +242,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (own, me) = ([inode(&listener)].into(), [std::process::id()]);
-        assert!(is_held(inode(&listener), &me) && !is_waited_at(&own, &me));
+        assert!(!is_waited_at(&own, &me));
         let waiting = thread::spawn(move || listener.accept().map(drop));
         let until = Instant::now() + Duration::from_secs(20);
         while !is_waited_at(&own, &me) {

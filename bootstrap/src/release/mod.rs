@@ -23,12 +23,12 @@ mod exec;
 mod hush;
 mod instance;
 mod listening;
-mod peer;
 mod probe;
 mod settings;
 mod status;
 mod store;
 mod systemd;
+mod trial;
 mod units;
 
 pub use activation::{activate, roll_back};

@@ -1,34 +1,12 @@
-//! Asking a release for a page before the one before it goes.
-//!
-//! Both wait at the same socket, so that a request may reach either. A request is therefore held back by its last two
-//! bytes until somebody has taken the connection: where that is the new release, its answer is the verdict; where it is
-//! the old one, it gets the rest of its request as well, and another connection is tried.
+//! Asking a release for a page.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::listening::is_held;
-use super::peer;
-
-/// How long a connection may wait for somebody to take it, and a question for its answer.
+/// How long a question waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether somebody has.
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// What became of one question.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The new release answered with this status.
-    Status(u16),
-    /// Somebody else took the question.
-    Elsewhere,
-    /// The new release took it and gave no answer; why.
-    None(String),
-}
 
 /// A connection to the app.
 enum Stream {
@@ -36,27 +14,11 @@ enum Stream {
     Tcp(TcpStream),
 }
 
-/// Asks for `path` at `address`; only an answer of a process in `pids` counts.
-pub fn ask(address: &str, path: &str, pids: &[u32]) -> io::Result<Answer> {
+/// Asks for `path` at `address` (a path, a port, or an address with a port), and returns the status of the answer.
+pub fn ask(address: &str, path: &str) -> io::Result<u16> {
     let mut stream = Stream::to(address)?;
-    let request = request(path);
-    let (first, last) = request.split_at(request.len() - 2);
-    stream.write_all(first.as_bytes())?;
-    let until = Instant::now() + PATIENCE;
-    let socket = loop {
-        match stream.peer()? {
-            0 if Instant::now() > until => return Ok(Answer::Elsewhere),
-            0 => sleep(PAUSE),
-            socket => break socket,
-        }
-    };
-    let is_ours = is_held(socket, pids);
-    let answer = stream.write_all(last.as_bytes()).and_then(|()| status(&mut stream));
-    Ok(match answer {
-        _ if !is_ours => Answer::Elsewhere,
-        Ok(status) => Answer::Status(status),
-        Err(error) => Answer::None(crate::error::reason(&error)),
-    })
+    stream.write_all(request(path).as_bytes())?;
+    status(&mut stream)
 }
 
 /// `/health`, or `//example.com/health` for an app that answers to its own name alone (RFC 3986, 4.2).
@@ -100,13 +62,6 @@ impl Stream {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Stream::Tcp(stream))
-    }
-
-    fn peer(&self) -> io::Result<u64> {
-        match self {
-            Stream::Unix(stream) => peer::of_unix(stream),
-            Stream::Tcp(stream) => peer::of_tcp(stream),
-        }
     }
 }
 
@@ -171,13 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_answer_of_the_processes_that_are_asked_counts() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("needs root: left out");
-            return;
-        }
+    fn an_answer_is_asked_for_wherever_it_is_listened() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
         let serving = thread::spawn(move || {
             for _ in 0..2 {
                 let mut stream = listener.accept().unwrap().0;
@@ -190,8 +141,9 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 302 Found\r\n\r\n").unwrap();
             }
         });
-        assert_eq!(ask(&address, "/", &[std::process::id()]).unwrap(), Answer::Status(302));
-        assert_eq!(ask(&address, "/", &[1]).unwrap(), Answer::Elsewhere);
+        assert_eq!(ask(&address.to_string(), "/").unwrap(), 302);
+        assert_eq!(ask(&address.port().to_string(), "/").unwrap(), 302);
         serving.join().unwrap();
+        assert!(ask("/no/such.sock", "/").is_err());
     }
 }
