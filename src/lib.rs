@@ -8,6 +8,7 @@ pub mod checksums;
 pub mod cli;
 pub mod commands;
 pub mod compare;
+pub mod deploy;
 pub mod elf;
 pub mod error;
 pub mod find_python;

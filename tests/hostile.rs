@@ -142,6 +142,9 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
             all.flat_map(|archive| [cut(archive.clone(), 1), cut(archive, 8)]).collect()
         }
         "record" => records(),
+        "receive" => {
+            vec![hostile::sound_conversation(), [hostile::sound_conversation(), vec![5, 0, 0, 0, 0]].concat()]
+        }
         other => panic!("{other} has no corpus"),
     }
 }

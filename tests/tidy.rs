@@ -53,7 +53,7 @@ fn a_floor_never_uses_a_higher_one() {
     let floors: [&[&str]; 6] = [
         &["cli", "commands"],
         &["pack"],
-        &["bundle", "image", "package", "rebase", "runtime_file", "portability", "sizes", "units"],
+        &["bundle", "deploy", "image", "package", "rebase", "runtime_file", "portability", "sizes", "units"],
         &["layer", "needs", "plan", "store"],
         &[
             "project",

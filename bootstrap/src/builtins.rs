@@ -34,8 +34,13 @@ pub enum Builtin {
     Install,
     /// Starts the interpreter.
     Python,
+<<<<<<< HEAD
     /// Takes the app off this machine.
     Remove,
+=======
+    /// Receives a bundle over standard input, and installs it.
+    Receive,
+>>>>>>> main
     /// Makes again what of the cache differs from the bundle.
     Repair,
     /// Makes the release before the one that serves the one that serves.
@@ -68,11 +73,15 @@ const ALL: [(&str, Builtin, &str); 15] = [
         "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME",
     ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
+<<<<<<< HEAD
     (
         "remove",
         Builtin::Remove,
         "stop its services, remove its releases and what is unpacked in /var/lib/coil; --purge: settings and state, too",
     ),
+=======
+    ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
+>>>>>>> main
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
     ("rollback", Builtin::RollBack, "bring the release up that served before, or RELEASE"),
     ("status", Builtin::Status, "releases on this machine, which of them serves, and its units; --json"),
@@ -97,7 +106,7 @@ impl Builtin {
 /// Runs a command that needs no environment and returns the exit code.
 pub fn run(builtin: Builtin, bundle: &Bundle, host: &Host) -> Result<i32> {
     let text = match builtin {
-        Builtin::Help | Builtin::Python => help(bundle.manifest()),
+        Builtin::Help | Builtin::Python | Builtin::Receive => help(bundle.manifest()),
         Builtin::Inspect => inspect(bundle.manifest()),
         Builtin::Clean => clean(host)?,
         Builtin::Activate => release::activate(bundle, host)?,

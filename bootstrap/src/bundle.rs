@@ -21,6 +21,7 @@ use crate::format::stamp;
 pub struct Bundle {
     path: PathBuf,
     file: File,
+    size: u64,
     payload: Payload,
     digest: Digest,
     manifest: Manifest,
@@ -40,12 +41,27 @@ impl Bundle {
         let mut json = vec![0; length as usize];
         file.read_exact_at(&mut json, payload.manifest.start).map_err(Error::at("read", path))?;
         let manifest = Manifest::parse(&json, payload.layers.end - payload.layers.start).map_err(damaged)?;
-        Ok(Bundle { path: path.to_owned(), file, payload, digest: Digest::of(&json), manifest })
+        Ok(Bundle { path: path.to_owned(), file, size, payload, digest: Digest::of(&json), manifest })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where in the file the payload is.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
     }
 
     /// What it is made of.

@@ -26,6 +26,7 @@ use crate::format::stamp;
 use crate::format::template;
 use crate::host::{Host, complain};
 use crate::mend;
+use crate::receive;
 use crate::record::{Command, Record};
 use crate::trace::{self, shown};
 
@@ -76,8 +77,13 @@ pub fn launch(stamp: &[u8]) -> i32 {
 }
 
 fn start(host: &Host, stamp: &[u8]) -> Result<i32> {
-    let digest = stamp::read(stamp).ok_or(Error::NoPayload)?;
     let wish = wish(host)?;
+    if wish == Wish::Builtin(Builtin::Receive) {
+        // Before all else: it needs no payload.
+        let received = receive::receive(host)?;
+        return received.map_or(Ok(0), |bundle| Err(installation(bundle).run()));
+    }
+    let digest = stamp::read(stamp).ok_or(Error::NoPayload)?;
     if let Wish::Builtin(builtin) = &wish
         && !builtin.needs_environment()
     {
@@ -281,6 +287,13 @@ fn prepared(
         (name.to_os_string(), value.unwrap_or_else(|| text.to_os_string()))
     };
     command.variables.iter().map(set).collect()
+}
+
+/// The installation of a bundle that was received.
+fn installation(bundle: PathBuf) -> Exec {
+    let mut variables: Vec<_> = env::vars_os().filter(|(name, _)| name != "COIL").collect();
+    variables.push(("COIL".into(), "install".into()));
+    Exec { args: vec![bundle.clone().into_os_string()], program: bundle, variables }
 }
 
 /// The environment's interpreter itself, with the user's arguments.

@@ -20,6 +20,7 @@ pub mod in_use;
 pub mod launch;
 pub mod mend;
 pub mod progress;
+pub mod receive;
 pub mod record;
 pub mod release;
 pub mod settle;

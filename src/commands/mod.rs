@@ -1,6 +1,7 @@
 //! The commands of `coil`, one file each.
 
 pub mod cache;
+pub mod deploy;
 pub mod image;
 pub mod init;
 pub mod inspect;

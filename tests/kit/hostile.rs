@@ -21,6 +21,8 @@ use coil_bootstrap::format::sections::{self, ALIGNMENT};
 use coil_bootstrap::format::tar::{self, END, Entry, Kind};
 use coil_bootstrap::format::{stamp, template};
 use coil_bootstrap::host::Host;
+use coil_bootstrap::receive::offer::{Group, Item, Offer};
+use coil_bootstrap::receive::{take, wire};
 use coil_bootstrap::record::Record;
 use coil_bootstrap::trace::Told;
 
@@ -28,7 +30,7 @@ use coil_bootstrap::trace::Told;
 pub type Target = fn(&[u8]);
 
 /// All entry points by their names.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("sections", read_sections),
     ("manifest", read_manifest),
     ("index", read_index),
@@ -36,6 +38,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("record", read_record),
     ("plan", follow_plan),
     ("unpack", unpack),
+    ("receive", receive),
 ];
 
 /// The section table of a file.
@@ -116,6 +119,55 @@ pub fn read_tar(bytes: &[u8]) {
         }
         assert_eq!(Entry::read(&mut entry.encode().as_slice()).ok().flatten().as_ref(), Some(&entry));
     }
+}
+
+/// What a receiver reads. Where it takes these bytes for a file, that is where files arrive; nothing else is there.
+pub fn receive(bytes: &[u8]) {
+    if let Some(offer) = Offer::parse(bytes.get(5..).unwrap_or_default()) {
+        assert_eq!(Offer::parse(&offer.encode()), Some(offer));
+    }
+    let _ = wire::parse_ranges(bytes, 1 << 20);
+    static STATE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let memory = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+    let state = STATE.get_or_init(memory).path();
+    let mut said = Vec::new();
+    let arrived = take(state, "app", None, &mut &*bytes, &mut said);
+    assert!(said.len() < 1 << 20);
+    let incoming = state.join("coil/incoming");
+    if let Ok(path) = arrived {
+        assert!(path.starts_with(&incoming) && path.ends_with("app"), "{path:?}");
+    }
+    let names = |path: &Path| -> Vec<String> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert!(names(state).iter().all(|name| name == "coil"), "{:?}", names(state));
+    let _ = fs::remove_dir_all(incoming);
+}
+
+/// All that a sender says of a file of some bytes: the offer, and the file.
+pub fn sound_conversation() -> Vec<u8> {
+    let file: Vec<u8> = (0..3000u32).map(|number| number as u8).collect();
+    let item = |range: std::ops::Range<u64>, known: bool| {
+        let bytes = &file[range.start as usize..range.end as usize];
+        Item { checksum: known.then(|| Checksum::of(bytes)), range }
+    };
+    let offer = Offer {
+        size: 3000,
+        checksum: Checksum::of(&file),
+        release: "0123456789ab".into(),
+        items: vec![
+            item(0..64, false),
+            item(64..1000, true),
+            item(1000..2000, true),
+            item(2000..3000, false),
+        ],
+        layers: vec![Group { items: 1..3, range: 64..2000, checksum: Checksum::of(&file[64..2000]) }],
+    };
+    let mut said = Vec::new();
+    wire::write(&mut said, wire::Kind::Offer, &offer.encode()).expect("a vector takes all");
+    wire::write(&mut said, wire::Kind::Raw, &file).expect("a vector takes all");
+    said
 }
 
 /// A launch record, and whatever else is text.

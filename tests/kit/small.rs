@@ -14,6 +14,7 @@ use coil_bootstrap::format::manifest::{
     Source,
 };
 use coil_bootstrap::format::path::TreePath;
+use coil_bootstrap::format::production::{Kind, Production, Service};
 
 use super::{Packed, standing};
 
@@ -30,27 +31,65 @@ pub fn small(version: &str) -> Packed {
 }
 
 fn pack(version: &str) -> Packed {
-    let place = standing(&format!("small-{version}"));
-    let layers =
-        [(LayerKind::Runtime, runtime()), (LayerKind::Wheel, wheel()), (LayerKind::App, app(version))];
+    let layers = [runtime(), wheel(), app(version)];
+    bundle_of(&standing(&format!("small-{version}")), &layers, Production::default())
+}
+
+/// A bundle called `small` of a runtime, a wheel and an app, in the directory `place`.
+pub fn bundle_of(place: &Path, layers: &[Tree; 3], production: Production) -> Packed {
+    let kinds = [LayerKind::Runtime, LayerKind::Wheel, LayerKind::App];
     let (mut described, mut blobs, mut end) = (Vec::new(), Vec::new(), 0);
-    for (kind, tree) in &layers {
+    for (kind, tree) in kinds.into_iter().zip(layers) {
         let path = place.join(format!("{kind:?}"));
         let mut bytes = Vec::new();
         let blob = layer::write(tree, 3, &Pool::new(2), &mut bytes).unwrap();
         std::fs::write(&path, bytes).unwrap();
-        let layer = describe(*kind, &blob, align(end));
+        let layer = describe(kind, &blob, align(end));
         end = layer.offset + layer.size;
         described.push(layer);
         blobs.push(path.into());
     }
     let (written, path) = (place.join("written"), place.join("small"));
-    coil::bundle::write(&written, Launcher::ours().unwrap(), &manifest(described), &blobs).unwrap();
+    let mut manifest = manifest(described);
+    let service = |name: &String| (name.clone(), Command::of(path_of("app/main.py")));
+    manifest.commands.extend(production.services.keys().map(service));
+    manifest.production = production;
+    coil::bundle::write(&written, Launcher::ours().unwrap(), &manifest, &blobs).unwrap();
     // A program that another test starts meanwhile inherits the open file for a moment, and what is open for writing cannot be
     // executed. Nobody inherits what `cp` has open.
     let copied = std::process::Command::new("cp").arg(written).arg(&path).status().unwrap();
     assert!(copied.success());
     Packed::at(path)
+}
+
+/// The layers of `small` with so many bytes more in each that do not compress; one number makes one content.
+pub fn heavy(version: &str, runtime_seed: u64, wheel_seed: u64) -> [Tree; 3] {
+    let (mut runtime, mut wheel, mut app) = (runtime(), wheel(), app(version));
+    add(&mut runtime, "python/lib/heavy", noise(runtime_seed, 6 << 20), false);
+    add(&mut wheel, "venv/lib/python3.12/site-packages/greet/heavy", noise(wheel_seed, 300 << 10), false);
+    for number in 0..8 {
+        add(&mut app, &format!("app/static/{number}"), noise(1000 + number, 1 << 20), false);
+    }
+    [runtime, wheel, app]
+}
+
+/// What a server does with `small`: a step before a release becomes active, and a timer.
+pub fn on_a_server() -> Production {
+    let timer = Service { schedule: Some("daily".into()), ..Service::of(Kind::Timer) };
+    let services = [("step".into(), Service::of(Kind::Release)), ("tick".into(), timer)];
+    Production { services: services.into(), ..Production::default() }
+}
+
+/// Bytes that no compressor makes shorter, always the same for one seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length / 8).flat_map(next).collect()
 }
 
 fn runtime() -> Tree {

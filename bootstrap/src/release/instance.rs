@@ -125,7 +125,7 @@ impl<'a> Instance<'a> {
             if Instant::now() > until {
                 return Err(self.failed(&told, since));
             }
-            sleep(PAUSE);
+            sleep(10 * PAUSE);
         }
     }
 
