@@ -34,13 +34,10 @@ pub enum Builtin {
     Install,
     /// Starts the interpreter.
     Python,
-<<<<<<< HEAD
-    /// Takes the app off this machine.
-    Remove,
-=======
     /// Receives a bundle over standard input, and installs it.
     Receive,
->>>>>>> main
+    /// Takes the app off this machine.
+    Remove,
     /// Makes again what of the cache differs from the bundle.
     Repair,
     /// Makes the release before the one that serves the one that serves.
@@ -57,7 +54,7 @@ pub enum Builtin {
     Where,
 }
 
-const ALL: [(&str, Builtin, &str); 15] = [
+const ALL: [(&str, Builtin, &str); 16] = [
     ("activate", Builtin::Activate, "bring its services up here, and end those of the release before it"),
     ("exec", Builtin::Exec, "run COMMAND with the user, settings and sandbox of its services"),
     (
@@ -73,15 +70,12 @@ const ALL: [(&str, Builtin, &str); 15] = [
         "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME",
     ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
-<<<<<<< HEAD
+    ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
     (
         "remove",
         Builtin::Remove,
         "stop its services, remove its releases and what is unpacked in /var/lib/coil; --purge: settings and state, too",
     ),
-=======
-    ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
->>>>>>> main
     ("repair", Builtin::Repair, "make again what of it in the cache is not as it was unpacked"),
     ("rollback", Builtin::RollBack, "bring the release up that served before, or RELEASE"),
     ("status", Builtin::Status, "releases on this machine, which of them serves, and its units; --json"),
