@@ -61,6 +61,10 @@ pub enum Command {
     Rebase(Rebase),
     /// Make a container image of a bundle or a project: the same layers, from scratch.
     Image(Box<Image>),
+    /// Bring a bundle to hosts over ssh, and activate it there once it is on all of them.
+    Deploy(Deploy),
+    /// Put the previous release back on hosts.
+    Rollback(Rollback),
     /// Make a package of a bundle for Debian, Ubuntu and others with dpkg.
     #[command(disable_version_flag = true)]
     Deb(Package),
@@ -69,10 +73,6 @@ pub enum Command {
     Rpm(Package),
     /// Print what systemd, another supervisor or a proxy is told about a bundle's services.
     Units(Units),
-    /// Bring a bundle to hosts over ssh, and activate it there once it is on all of them.
-    Deploy(Deploy),
-    /// Put the previous release back on hosts.
-    Rollback(Rollback),
     /// Install, activate or roll back a bundle's services on this machine.
     #[command(subcommand)]
     Release(Release),

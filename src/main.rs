@@ -20,11 +20,11 @@ fn main() -> ExitCode {
         Command::Verify(verify) => commands::verify::run(&verify),
         Command::Rebase(rebase) => commands::rebase::run(&rebase),
         Command::Image(image) => commands::image::run(&image),
+        Command::Deploy(deploy) => commands::deploy::run(&deploy),
+        Command::Rollback(rollback) => commands::deploy::run_rollback(&rollback),
         Command::Deb(package) => commands::package::deb(&package),
         Command::Rpm(package) => commands::package::rpm(&package),
         Command::Units(units) => commands::units::run(&units),
-        Command::Deploy(deploy) => commands::deploy::run(&deploy),
-        Command::Rollback(rollback) => commands::deploy::run_rollback(&rollback),
         Command::Release(release) => commands::release::run(&release),
         Command::Runtime(runtime) => commands::runtime::run(&runtime),
     };

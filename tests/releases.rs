@@ -85,10 +85,7 @@ fn process_types_of_a_procfile_become_units_with_what_is_said_of_them() {
     assert!(read("site@.service").contains("\nTimeoutStopSec=7\n"));
     assert!(read("site-nightly.timer").contains("\nOnCalendar=*-*-* 03:00:00\n"));
     // `COIL=units` of the same bundle says the same through `coil`.
-    assert_eq!(
-        Ran::of(bench.coil(&["release", "units", "app"]), b"").printed(),
-        told(&bench, "units", &[]).printed()
-    );
+    assert_eq!(Ran::of(bench.coil(&["units", "app"]), b"").printed(), told(&bench, "units", &[]).printed());
 }
 
 #[test]

@@ -41,11 +41,6 @@ pub enum Release {
         #[arg(long)]
         json: bool,
     },
-    /// Print the units that systemd would get.
-    Units {
-        /// The bundle.
-        bundle: PathBuf,
-    },
     /// Run a command of the app with the user, settings, state and sandbox of its services.
     Exec {
         /// Any bundle of the app.

@@ -26,7 +26,6 @@ pub fn run(options: &Release) -> Result<()> {
         Release::Status { bundle, json } => {
             (Builtin::Status, bundle, json.then(|| "--json".into()).into_iter().collect())
         }
-        Release::Units { bundle } => (Builtin::Units, bundle, vec![]),
         Release::Exec { bundle, command } => (Builtin::Exec, bundle, command.clone()),
     };
     let opened = Bundle::open(file).and_then(|bundle| check_stamp(&bundle).map(|()| bundle));
