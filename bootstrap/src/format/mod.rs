@@ -17,6 +17,7 @@ pub mod sections;
 pub mod stamp;
 pub mod tar;
 pub mod template;
+pub mod time;
 
 /// What is wrong with bytes that should have been part of a bundle: the end of a sentence that begins
 /// with the name of the file.

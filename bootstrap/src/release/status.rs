@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::changes::{active_since, spelled};
+use super::changes::active_since;
 use super::store::{Release, id};
 use super::systemd::{self, Properties};
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::format::manifest::Manifest;
+use crate::format::time::rfc3339;
 
 /// Tells it as text, or as JSON for programs.
 pub fn status(bundle: &Bundle, as_json: bool) -> Result<String> {
@@ -130,7 +131,7 @@ impl Described {
         let manifest: Option<&Manifest> = opened.as_ref().ok().map(Bundle::manifest);
         Described {
             id: release.id().to_owned(),
-            installed: spelled(release.since()),
+            installed: rfc3339(release.since()),
             version: manifest.and_then(|manifest| manifest.version.clone()),
             commit: manifest
                 .and_then(|manifest| manifest.source.as_ref())
