@@ -224,12 +224,7 @@ impl Handover<'_> {
         let is_other =
             |unit: &String| instance_of(unit) != Some(self.release.id()) || !own.contains(&template_of(unit));
         self.end(&running.into_iter().filter(is_other).collect::<Vec<_>>())?;
-        let remove = |unit: &&&String| {
-            let path = Path::new(UNITS).join(unit);
-            fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK))
-                && fs::remove_file(path).is_ok()
-        };
-        if gone.iter().filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+        remove_units(gone.into_iter().map(String::as_str))
     }
 
     /// Ends these instances when each has ended what it has begun. They take no connection any more before they are told.
@@ -270,7 +265,13 @@ impl Handover<'_> {
             complain(self.app.name().as_ref(), &error);
         }
         match before.map(|before| before.units()) {
-            Some(Ok(units)) => drop(write(&units, |_| true)),
+            Some(Ok(units)) => {
+                let _ = write(&units, |_| true);
+                let is_there = |name: &str| units.iter().any(|unit| unit.name == name);
+                let own = self.release.units().unwrap_or_default();
+                let own = own.iter().map(|unit| unit.name.as_str());
+                let _ = remove_units(own.filter(|name| !is_there(name)));
+            }
             Some(Err(error)) => complain(self.app.name().as_ref(), &error),
             None => {
                 for web in instances.iter().filter(|instance| instance.is_web()) {
@@ -291,6 +292,15 @@ impl Handover<'_> {
             complain(self.app.name().as_ref(), &error);
         }
     }
+}
+
+/// Removes units of these names, as far as they are coil's.
+fn remove_units<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let remove = |name: &&str| {
+        let path = Path::new(UNITS).join(name);
+        fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) && fs::remove_file(path).is_ok()
+    };
+    if names.filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
 }
 
 /// The instances that are loaded of these templates.

@@ -156,8 +156,8 @@ pub(super) fn install_locked(bundle: &Bundle, host: &Host, app: &App) -> Result<
     sweep(app);
     if !holds(&release.file, bundle.path()) {
         let made = app.releases().join(format!(".{}-{}", release.id, std::process::id()));
-        fill(&made, bundle, app, &environment, &release)?;
-        publish(&made, &release)?;
+        let filled = fill(&made, bundle, app, &environment, &release);
+        filled.and_then(|()| publish(&made, &release)).inspect_err(|_| drop(fs::remove_dir_all(&made)))?;
     }
     let settings_made = settings::make(app, &bundle.manifest().production.settings)?;
     if Release::linked(app, "current").is_none() {
@@ -253,10 +253,7 @@ fn publish(made: &Path, release: &Release) -> Result<()> {
     } else {
         fs::rename(made, &release.directory)
     };
-    placed.map_err(|error| {
-        let _ = fs::remove_dir_all(made);
-        Error::at("create", &release.directory)(error)
-    })?;
+    placed.map_err(Error::at("create", &release.directory))?;
     let releases = release.directory.parent().unwrap_or(Path::new("/"));
     File::open(releases).and_then(|directory| directory.sync_all()).map_err(Error::at("write", releases))
 }
