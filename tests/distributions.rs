@@ -41,7 +41,7 @@ fn site() -> Bench {
         .file("site/manage.py", "print('manage')\n")
         .file("site/static/a.css", "a {}\n")
         .file("site/pyproject.toml", PYPROJECT);
-    bench.pack(&["site", QUICK, "-o", "My_Site", "--runtime", runtime_file().to_str().unwrap()]);
+    bench.pack(&["site", QUICK, "--runtime", runtime_file().to_str().unwrap()]);
     bench
 }
 
@@ -99,7 +99,7 @@ fn text(archive: &BTreeMap<String, Member>, name: &str) -> String {
 #[test]
 fn a_package_of_debian_holds_the_file_and_what_belongs_to_it() {
     let bench = site();
-    coil(&bench, &["deb", "My_Site", "--maintainer", "Jo <jo@example.com>"]).succeeded();
+    coil(&bench, &["deb", "app", "--maintainer", "Jo <jo@example.com>"]).succeeded();
     let (control, data) = deb_of(&bench.path("my-site_1.5~rc1_amd64.deb"));
     let fields = text(&control, "./control");
     for line in [
@@ -144,7 +144,7 @@ fn a_package_of_debian_holds_the_file_and_what_belongs_to_it() {
         ]
     );
     let bundle = &data["./usr/lib/My_Site/My_Site"];
-    assert!((bundle.0, bundle.1) == (0o755, 0) && bundle.3 == fs::read(bench.path("My_Site")).unwrap());
+    assert!((bundle.0, bundle.1) == (0o755, 0) && bundle.3 == fs::read(bench.path("app")).unwrap());
     assert_eq!(data["./etc/My_Site/env"].0, 0o600);
 }
 
@@ -243,7 +243,7 @@ fn rpm_text(bytes: &[u8]) -> &str {
 #[test]
 fn an_rpm_says_what_is_in_it_and_vouches_for_every_byte() {
     let bench = site();
-    coil(&bench, &["rpm", "My_Site"]).succeeded();
+    coil(&bench, &["rpm", "app"]).succeeded();
     let bytes = fs::read(bench.path("my-site-1.5~rc1-1.x86_64.rpm")).unwrap();
     assert_eq!(&bytes[..4], [0xED, 0xAB, 0xEE, 0xDB]);
     let (end, signature) = rpm_header(&bytes[96..]);
@@ -260,7 +260,7 @@ fn an_rpm_says_what_is_in_it_and_vouches_for_every_byte() {
     let mut archive = Vec::new();
     flate2::read::GzDecoder::new(payload).read_to_end(&mut archive).unwrap();
     assert_eq!(rpm_text(header[&5097]), hex(&Sha256::digest(&archive)));
-    let file = fs::read(bench.path("My_Site")).unwrap();
+    let file = fs::read(bench.path("app")).unwrap();
     assert!(archive.windows(4096).any(|window| window == &file[..4096]));
     assert!(archive.ends_with(b"TRAILER!!!\0\0\0\0"));
 }
@@ -268,21 +268,21 @@ fn an_rpm_says_what_is_in_it_and_vouches_for_every_byte() {
 #[test]
 fn systemd_gets_the_same_units_as_from_the_bundle_itself() {
     let bench = site();
-    let own = Packed::at(bench.path("My_Site")).start().env("COIL", "units").run().printed();
-    assert_eq!(coil(&bench, &["units", "My_Site"]).printed(), own);
+    let own = Packed::at(bench.path("app")).start().env("COIL", "units").run().printed();
+    assert_eq!(coil(&bench, &["units", "app"]).printed(), own);
 }
 
 #[test]
 fn other_supervisors_are_told_what_to_keep_running_and_how_it_is_started() {
     let bench = site();
-    let file = bench.path("My_Site");
+    let file = bench.path("app");
     let start = format!("COIL=python {} /etc/My_Site/supervised.py web", file.display());
     for (supervisor, path) in [
         ("supervisord", "etc/supervisor/conf.d/My_Site.conf"),
         ("runit", "etc/sv/My_Site/run"),
         ("s6", "etc/s6/sv/My_Site/run"),
     ] {
-        coil(&bench, &["units", "My_Site", "--supervisor", supervisor, "-o", supervisor]).succeeded();
+        coil(&bench, &["units", "app", "--supervisor", supervisor, "-o", supervisor]).succeeded();
         let text = fs::read_to_string(bench.path(supervisor).join(path)).unwrap();
         assert!(text.contains(&start), "{text}");
         assert!(!text.contains("nightly"));
@@ -297,10 +297,10 @@ fn other_supervisors_are_told_what_to_keep_running_and_how_it_is_started() {
 #[test]
 fn a_proxy_is_told_the_socket_that_outlives_every_release() {
     let bench = site();
-    let nginx = coil(&bench, &["units", "My_Site", "--proxy", "nginx"]).printed();
+    let nginx = coil(&bench, &["units", "app", "--proxy", "nginx"]).printed();
     assert!(nginx.contains("server unix:/run/My_Site/My_Site.sock weight=9;"), "{nginx}");
     assert!(nginx.contains("try_files /current/static/$1 /previous/static/$1 =404;"));
-    let haproxy = coil(&bench, &["units", "My_Site", "--proxy", "haproxy"]).printed();
+    let haproxy = coil(&bench, &["units", "app", "--proxy", "haproxy"]).printed();
     assert!(haproxy.contains("server active unix@/run/My_Site/My_Site.sock weight 90"), "{haproxy}");
     let file = small("1").path().to_str().unwrap().to_owned();
     let ran = coil(&bench, &["units", &file, "--proxy", "nginx"]);

@@ -121,9 +121,9 @@ impl Rpm<'_> {
         self.say(&mut header);
         self.relate(&mut header);
         self.list(&mut header, files, &summed.digests);
-        header.texts(header::PAYLOAD_DIGEST, &[summed.digest.clone()]);
+        header.texts(header::PAYLOAD_DIGEST, std::slice::from_ref(&summed.digest));
         header.numbers(header::PAYLOAD_DIGEST_ALGORITHM, &[SHA256]);
-        header.texts(header::PAYLOAD_DIGEST_PLAIN, &[summed.plain_digest.clone()]);
+        header.texts(header::PAYLOAD_DIGEST_PLAIN, std::slice::from_ref(&summed.plain_digest));
         header.text(header::PAYLOAD_FORMAT, "cpio");
         header.text(header::PAYLOAD_COMPRESSOR, "gzip");
         header.text(header::PAYLOAD_FLAGS, "0");
