@@ -38,7 +38,11 @@ pub fn exec(bundle: &Bundle, host: &Host) -> Result<i32> {
     for line in units::sandbox(&app) {
         command.arg("--property").arg(line);
     }
-    command.arg("--property").arg(format!("EnvironmentFile=-{}", app.settings().display()));
+    // Where no release serves, there are no defaults of one.
+    let release = app.home().join("current").display().to_string();
+    for file in units::environment_files(&app, &release) {
+        command.arg("--property").arg(format!("EnvironmentFile=-{file}"));
+    }
     for property in credentials::properties(&app) {
         command.arg("--property").arg(property);
     }

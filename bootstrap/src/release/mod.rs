@@ -3,6 +3,7 @@
 //! ```text
 //! /var/lib/APP/releases/ID/APP     the bundle; ID is the beginning of its manifest's digest
 //! /var/lib/APP/releases/ID/units/  its units, as it was installed with
+//! /var/lib/APP/releases/ID/defaults  values of settings that it declares and nobody has set
 //! /var/lib/APP/current, previous   links to the release that serves, and to the one before it
 //! /var/lib/APP/activations.log     one line for every change of them
 //! /var/lib/APP/state/              what the app itself keeps (`StateDirectory=`)

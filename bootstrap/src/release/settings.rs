@@ -57,6 +57,14 @@ pub fn check(app: &App, settings: &BTreeMap<String, Setting>) -> Result<()> {
     }
 }
 
+/// The values of settings that nobody has set, as a file for systemd.
+pub fn defaults(settings: &BTreeMap<String, Setting>) -> String {
+    let line = |(name, setting): (&String, &Setting)| {
+        Some(format!("{name}={}\n", quoted(setting.default.as_ref()?)))
+    };
+    settings.iter().filter_map(line).collect()
+}
+
 /// What a new file says.
 fn text(app: &App, settings: &BTreeMap<String, Setting>) -> String {
     let name = app.name();
@@ -137,9 +145,11 @@ mod tests {
             ("LEVEL".to_owned(), with("info")),
             ("TITLE".to_owned(), with("a \"b\" $c")),
         ];
-        let text = text(&app, &settings.into());
+        let settings = settings.into();
+        let text = text(&app, &settings);
         assert!(text.contains("\n# of Django\n# Required.\n#KEY=\n"), "{text}");
         assert!(text.contains("\nLEVEL=info\n") && text.contains("\nTITLE=\"a \\\"b\\\" \\$c\"\n"), "{text}");
         assert_eq!(given(&text), ["LEVEL", "TITLE"]);
+        assert_eq!(defaults(&settings), "LEVEL=info\nTITLE=\"a \\\"b\\\" \\$c\"\n");
     }
 }

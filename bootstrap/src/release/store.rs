@@ -226,6 +226,8 @@ fn fill(made: &Path, bundle: &Bundle, app: &App, environment: &Path, release: &R
     for unit in units::all(bundle.manifest(), &release.id) {
         write_whole(&units.join(&unit.name), 0o644, unit.text.as_bytes())?;
     }
+    let defaults = settings::defaults(&bundle.manifest().production.settings);
+    write_whole(&made.join(units::DEFAULTS), 0o644, defaults.as_bytes())?;
     let link = |name: &str, target: &Path| {
         let path = made.join(name);
         symlink(target, &path).map_err(Error::at("create", &path))

@@ -11,6 +11,9 @@ use crate::format::production::{DRAIN, Kind, START_TIMEOUT, Service};
 /// How every unit begins that is coil's to write.
 pub const MARK: &str = "# Written by coil for ";
 
+/// The file of a release with the values of settings that nobody has set.
+pub const DEFAULTS: &str = "defaults";
+
 /// What keeps a service from everything that is not its own. Not among it: MemoryDenyWriteExecute, as ctypes, cffi and
 /// just-in-time compilers write code.
 const SANDBOX: &str = include_str!("sandbox.conf");
@@ -54,6 +57,12 @@ pub fn address(app: &App, service: &str, said: &Service) -> String {
     said.listen.clone().unwrap_or_else(own)
 }
 
+/// The files of variables of the release in this directory, the last word last: what the release declares, which may be
+/// more than the server's own file has of an older one, and that file.
+pub fn environment_files(app: &App, release: &str) -> [String; 2] {
+    [format!("{release}/{DEFAULTS}"), app.settings().display().to_string()]
+}
+
 /// Lines for `[Service]` that say who a process of the app is and what it may do: those of its services, and those of a
 /// command that is run beside them.
 pub fn sandbox(app: &App) -> Vec<String> {
@@ -86,7 +95,9 @@ fn template(app: &App, name: &str, service: &Service) -> Unit {
     text += &format!("ExecStartPre=+/usr/bin/env COIL=install {file_of} {SYSTEM_STORE}\n");
     text += &format!("ExecStart={file_of}\n");
     text += &format!("Environment=COIL_RUN={name} PYTHONUNBUFFERED=1\n");
-    text += &format!("EnvironmentFile=-{}\n", app.settings().display());
+    for file in environment_files(app, &format!("{releases}/%i")) {
+        text += &format!("EnvironmentFile=-{file}\n");
+    }
     if service.kind == Kind::Web {
         // Whether a descriptor blocks is a property of the socket, which the other release has, too.
         text += &format!("Sockets={stem}.socket\nNonBlocking=true\n");
