@@ -144,6 +144,8 @@ pub fn run_once(app: &App, name: &str, id: &str) -> Result<()> {
     let _ = systemctl(&["reset-failed", "--", &unit]);
     systemctl(&["start", "--", &unit]).map_err(|_| {
         let lines = systemd::journal(&unit, since);
+        // It is told here and in the log; `systemctl --failed` is about what is to run.
+        let _ = systemctl(&["reset-failed", "--", &unit]);
         Error::Release(format!("{unit} failed; its last words:\n{lines}"))
     })
 }
