@@ -12,8 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    let sources =
-        ["bootstrap/src", "bootstrap/Cargo.toml", "src", "runtime-templates", "Cargo.toml", "Cargo.lock"];
+    let sources = [
+        "bootstrap/src",
+        "bootstrap/Cargo.toml",
+        "bootstrap/launcher.ld",
+        "src",
+        "runtime-templates",
+        "Cargo.toml",
+        "Cargo.lock",
+    ];
     let mut code = DefaultHasher::new();
     for path in sources {
         println!("cargo::rerun-if-changed={path}");
