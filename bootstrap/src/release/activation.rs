@@ -16,7 +16,7 @@ use super::app::{App, UNITS, need_root};
 use super::changes::{self, note};
 use super::credentials;
 use super::hush::hush;
-use super::instance::{self, lasting};
+use super::instance::{self, Instance, lasting};
 use super::listening;
 use super::settings;
 use super::store::{self, Release, is_id, write};
@@ -140,7 +140,8 @@ impl Handover<'_> {
         self.check_addresses(&units)?;
         write(&units, |unit| !unit.of_release || before.is_none())?;
         credentials::pass_on(app, &units)?;
-        let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
+        let is_other = before.is_none_or(|before| before != self.release);
+        let is_new = is_other && self.word == "activated";
         for (name, service) in &production.services {
             if service.kind == Kind::Release && is_new {
                 instance::run_once(app, name, id)?;
@@ -160,11 +161,23 @@ impl Handover<'_> {
                 systemctl(&["start", "--", &web.socket()])?;
             }
         }
+        if is_other {
+            self.end_left(&instances)?;
+        }
         for instance in &instances {
             let _ = systemctl(&["reset-failed", "--", instance.unit()]);
             instance.start()?;
         }
         instances.iter().try_for_each(|instance| instance.wait(since))
+    }
+
+    /// Ends what an activation that was killed has left of this release and does not wait for connections: it may never do
+    /// so again, because it had been made deaf to be ended.
+    fn end_left(&self, instances: &[Instance<'_>]) -> Result<()> {
+        let deaf = instances.iter().filter(|instance| instance.is_web() && !instance.is_listening());
+        let left = deaf.map(|instance| instance.unit().to_owned());
+        let runs = |unit: &String| !matches!(systemd::state(unit).as_str(), "inactive" | "failed");
+        self.end(&left.filter(runs).collect::<Vec<_>>())
     }
 
     /// A socket cannot change its address without being closed.
