@@ -151,9 +151,14 @@ impl Remote {
         self.sent
     }
 
+    /// Sends nothing more.
+    pub fn say_no_more(&mut self) {
+        drop(self.input.take());
+    }
+
     /// Sends nothing more and waits for its end.
     pub fn end(mut self) -> Result<Ended> {
-        drop(self.input.take());
+        self.say_no_more();
         let mut output = Vec::new();
         // What cannot be read was not said; the status tells.
         let _ = (&mut self.output).take(KEPT).read_to_end(&mut output);

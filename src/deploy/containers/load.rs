@@ -82,6 +82,7 @@ fn bring(
 /// Asks a host for its engine, and what that has.
 fn ask(ssh: &Ssh, host: &Host, place: &Place) -> Result<Engine> {
     let mut remote = ssh.start(host, &place.ask())?;
+    remote.say_no_more();
     let lines: Vec<String> = std::iter::from_fn(|| remote.line()).collect();
     let ended = remote.end()?;
     if ended.code != Some(0) {
