@@ -108,8 +108,8 @@ impl Place {
              v=$(u \"$(g \"$i\" \"$nt\")\" \"$p\") || s=$?; [ -z \"$v\" ] || echo \"$v\" >&2; [ $s = 0 ] || {{ echo \"{FAILED}$s\"; \
              if [ -z \"$b\" ]; then $e rmi $r:current >/dev/null; elif [ \"$b\" = \"$i\" ]; then :; else $e tag $b $r:current; \
              if [ -n \"$o\" ]; then $e tag $o $r:previous; else $e rmi $r:previous >/dev/null; fi; \
-             u \"$p\" \"$(g \"$o\" \"$ot\")\" >/dev/null; echo \"{AGAIN}$?\"; fi; l refused $nt after $bt: status $s; }}; \
-             echo \"{CURRENT} $(t current)\"; [ $s = 0 ] || exit 1; l {verb} $nt after $bt; \
+             u \"$p\" \"$(g \"$o\" \"$ot\")\" >/dev/null; echo \"{AGAIN}$?\"; fi; l refused $nt after ${{bt:--}}: status $s; }}; \
+             echo \"{CURRENT} $(t current)\"; [ $s = 0 ] || exit 1; l {verb} $nt after ${{bt:--}}; \
              for q in {old}; do z=$(x $q); case \"$z\" in \"$(x current)\"|\"$(x previous)\") ;; \
              *) $e rmi $r:$q >/dev/null 2>&1 && l removed $q;; esac; done; exit 0"
         )
