@@ -298,10 +298,11 @@ fn other_supervisors_are_told_what_to_keep_running_and_how_it_is_started() {
 fn a_proxy_is_told_the_socket_that_outlives_every_release() {
     let bench = site();
     let nginx = coil(&bench, &["units", "app", "--proxy", "nginx"]).printed();
-    assert!(nginx.contains("server unix:/run/My_Site/My_Site.sock weight=9;"), "{nginx}");
+    assert!(nginx.contains("server unix:/run/My_Site/My_Site.sock weight=100;"), "{nginx}");
     assert!(nginx.contains("try_files /current/static/$1 /previous/static/$1 =404;"));
     let haproxy = coil(&bench, &["units", "app", "--proxy", "haproxy"]).printed();
-    assert!(haproxy.contains("server active unix@/run/My_Site/My_Site.sock weight 90"), "{haproxy}");
+    assert!(haproxy.contains("server active unix@/run/My_Site/My_Site.sock weight 100"), "{haproxy}");
+    assert!(haproxy.contains("server canary unix@/run/My_Site/My_Site-canary.sock weight 0 disabled"), "{haproxy}");
     let file = small("1").path().to_str().unwrap().to_owned();
     let ran = coil(&bench, &["units", &file, "--proxy", "nginx"]);
     assert!(ran.stderr.contains("has no service that answers requests"), "{ran}");

@@ -181,6 +181,59 @@ fn an_activation_that_is_killed_at_any_moment_costs_no_request() {
 }
 
 #[test]
+fn the_way_back_is_free_when_an_activation_dies_while_it_ends_the_old_release() {
+    if !apps::wanted() {
+        return;
+    }
+    apps::asgi();
+    let Some(lan) = Lan::wanted() else { return };
+    let host = lan.host("web1").start();
+    let served = served(&host);
+    let load = served.load(4, 100, false);
+    let mut deaf = 0;
+    // The old instance hears of no connection for a tenth of a second before it is told to end: it dies in there.
+    for moment in 0..10 {
+        let (name, other) = if served.answers() == "release 1" { ("2", "1") } else { ("1", "2") };
+        let log = "/var/lib/asgi/activations.log";
+        let ran = host.run(&format!(
+            "before=$(wc -l <{log}); COIL=activate /root/{name} & activation=$!
+             until [ $(wc -l <{log}) -gt $before ]; do :; done
+             sleep 0.0{moment}; kill -KILL $activation"
+        ));
+        assert_eq!(ran.code(), Some(0), "{ran}");
+        deaf += u32::from(served.instances().len() == 2);
+        served.own("activate", other).succeeded();
+        assert_eq!(served.answers(), format!("release {other}"), "killed 0.0{moment} s after the switch");
+        served.is_tidy();
+    }
+    let tally = load.stop();
+    served.no_request_failed(&format!("{deaf} of 10 died before the old release had ended"), &tally);
+    assert!(deaf > 2, "{deaf}");
+}
+
+#[test]
+fn a_release_that_is_installed_again_with_another_launcher_is_replaced_as_a_whole() {
+    if !apps::wanted() {
+        return;
+    }
+    apps::asgi();
+    let Some(lan) = Lan::wanted() else { return };
+    let host = lan.host("web1").start();
+    let served = served(&host);
+    let release = format!("/var/lib/asgi/releases/{}", served.current());
+    let sums = format!("cd {release} && find . -type f -exec sha256sum {{}} + | sort -k 2");
+    let before = host.run(&sums).printed();
+    let other = host.run(&format!(
+        "printf x >>{release}/asgi; sed -i s/^TimeoutStopSec=.*/TimeoutStopSec=1/ {release}/units/asgi@.service; {sums}"
+    ));
+    assert_ne!(other.printed(), before);
+    served.own("install", "1").succeeded();
+    assert_eq!(host.run(&sums).printed(), before);
+    assert_eq!(host.run("ls -A /var/lib/asgi/releases").printed().lines().count(), 1);
+    assert_eq!(served.answers(), "release 1");
+}
+
+#[test]
 fn a_server_comes_back_with_the_release_that_was_active_also_after_a_power_cut() {
     if !apps::wanted() {
         return;

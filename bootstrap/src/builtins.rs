@@ -55,7 +55,11 @@ pub enum Builtin {
 }
 
 const ALL: [(&str, Builtin, &str); 16] = [
-    ("activate", Builtin::Activate, "bring its services up here, and end those of the release before it"),
+    (
+        "activate",
+        Builtin::Activate,
+        "bring its services up here, and end those of the release before it; --weight N: so many of 100 requests beside it",
+    ),
     ("exec", Builtin::Exec, "run COMMAND with the user, settings and sandbox of its services"),
     (
         "gc",

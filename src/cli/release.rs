@@ -17,6 +17,10 @@ pub enum Release {
     Activate {
         /// The bundle.
         bundle: PathBuf,
+        /// Let it have N of a hundred requests beside the release that serves, where nginx or haproxy here weights them
+        /// (`coil units --proxy`); 0 ends that, as does a rollback.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=99))]
+        weight: Option<u8>,
     },
     /// Bring up the release that served before, or the one that is named, the same way.
     Rollback {

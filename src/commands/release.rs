@@ -16,7 +16,10 @@ use crate::error::{Failure, Result};
 pub fn run(options: &Release) -> Result<()> {
     let (builtin, file, words): (Builtin, _, Vec<OsString>) = match options {
         Release::Install { bundle } => (Builtin::Install, bundle, vec![]),
-        Release::Activate { bundle } => (Builtin::Activate, bundle, vec![]),
+        Release::Activate { bundle, weight } => {
+            let words = weight.map(|weight| ["--weight".into(), weight.to_string().into()]);
+            (Builtin::Activate, bundle, words.into_iter().flatten().collect())
+        }
         Release::Rollback { bundle, release } => {
             (Builtin::RollBack, bundle, release.iter().map(OsString::from).collect())
         }

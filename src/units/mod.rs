@@ -10,7 +10,7 @@ mod supervisor;
 use std::path::Path;
 
 use coil_bootstrap::format::manifest::Manifest;
-use coil_bootstrap::release::App;
+use coil_bootstrap::release::{self, App};
 
 pub use self::proxy::{Proxy, proxy};
 pub use self::supervisor::{Supervisor, supervised};
@@ -52,5 +52,13 @@ impl Place<'_> {
         } else {
             address
         })
+    }
+
+    /// Where a proxy asks: the address of the release that serves, and of one beside it.
+    fn front(&self) -> Option<(String, String)> {
+        let (name, service) = release::front(self.manifest)?;
+        // A service that listens everywhere is reached here.
+        let address = self.address(name)?.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:");
+        Some((address, release::canary_address(&self.app(), name, service)))
     }
 }

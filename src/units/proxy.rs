@@ -16,31 +16,32 @@ pub enum Proxy {
 /// What it is told.
 pub fn proxy(place: &Place, proxy: Proxy) -> Result<Definition> {
     let app = place.app();
-    let web = place.manifest.production.services.keys().find_map(|name| Some((name, place.address(name)?)));
-    let Some((_, address)) = web else {
+    let Some((active, canary)) = place.front() else {
         return Err(Failure::new(format!("{} has no service that answers requests", place.manifest.name))
             .hint("call one web, or say listen in [tool.coil.services], and pack it again"));
     };
     let has_static =
         place.manifest.production.services.values().any(|service| service.static_files.is_some());
-    // A service that listens everywhere is reached here.
-    let address = address.replace("[::]:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:");
-    let is_path = address.starts_with('/');
-    let (text, server, path) = match proxy {
+    let (text, unix, path) = match proxy {
         Proxy::Nginx => {
             let text = include_str!("../../runtime-templates/nginx.conf");
             let fragment = include_str!("../../runtime-templates/nginx-static.conf");
             let text = text.replace("@STATIC@\n", if has_static { fragment } else { "" });
-            (text, if is_path { format!("unix:{address}") } else { address }, "/etc/nginx/conf.d/@APP@.conf")
+            (text, "unix:", "/etc/nginx/conf.d/@APP@.conf")
         }
-        Proxy::Haproxy => {
-            let text = include_str!("../../runtime-templates/haproxy.cfg").to_owned();
-            (text, if is_path { format!("unix@{address}") } else { address }, "/etc/haproxy/@APP@.cfg")
-        }
+        Proxy::Haproxy => (
+            include_str!("../../runtime-templates/haproxy.cfg").to_owned(),
+            "unix@",
+            "/etc/haproxy/@APP@.cfg",
+        ),
+    };
+    let server = |address: &str| {
+        if address.starts_with('/') { format!("{unix}{address}") } else { address.to_owned() }
     };
     // Names of apps need no quoting; dots mean something in names of backends to nobody.
     let fill = |text: &str| {
-        text.replace("@APP@", app.name()).replace("@NAME@", app.name()).replace("@SERVER@", &server)
+        let text = text.replace("@APP@", app.name()).replace("@NAME@", app.name());
+        text.replace("@SERVER@", &server(&active)).replace("@CANARY@", &server(&canary))
     };
     Ok(Definition { path: fill(path), text: fill(&text), executable: false })
 }

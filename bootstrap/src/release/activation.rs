@@ -9,37 +9,38 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use super::app::{App, UNITS, need_root};
+use super::canary::{self, Canary};
 use super::changes::{self, note};
 use super::credentials;
-use super::hush::hush;
-use super::instance::{self, lasting};
+use super::ending::{self, instance_of, remove_units, running, template_of};
+use super::instance::{self, Instance, lasting};
 use super::listening;
 use super::settings;
-use super::store::{self, Release, is_id, write};
+use super::store::{self, Release, write};
 use super::systemd::{self, systemctl};
 use super::trial;
-use super::units::{self, MARK, Unit};
+use super::units::{self, Unit};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::production::Kind;
 use crate::host::{Host, complain};
 
-/// How long a connection that was accepted may take to send its request before its server is told to end.
-const HUSH: Duration = Duration::from_millis(100);
-
 /// How many releases stay.
 const KEEP: usize = 5;
 
-/// Makes the bundle's release the one that serves, and says so in a sentence. One that is not installed is installed.
+/// Makes the bundle's release the one that serves, and says so in a sentence. One that is not installed is installed. With
+/// `--weight N` it gets so many of a hundred requests instead, beside the one that serves; 0 ends that.
 pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
+    let share = canary::asked(host.args.get(1..).unwrap_or_default())?;
     let app = begin("activating a release", bundle)?;
     app.make_home()?;
     let _lock = app.lock()?;
+    if share == Some(0) {
+        return withdraw(&app);
+    }
     let installed = store::install_locked(bundle, host, &app).map_err(|error| {
         let serving = Release::linked(&app, "current")
             .map_or("nothing serves".into(), |it| format!("{} serves as before", it.id()));
@@ -48,15 +49,21 @@ pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
         Error::Release(format!("{error}\n{id} was not activated; {serving}"))
     });
     let release = installed?.release;
-    Handover { app: &app, manifest: bundle.manifest(), release: &release, word: "activated" }.make()
+    let handover = Handover { app: &app, manifest: bundle.manifest(), release: &release, word: "activated" };
+    match share {
+        Some(share) => handover.give_share(share),
+        None => handover.make(),
+    }
 }
 
-/// Makes the release before the one that serves, or the one that is named, the one that serves.
+/// Makes the release before the one that serves, or the one that is named, the one that serves. While a release has a share
+/// beside the one that serves, the way back is the end of that.
 pub fn roll_back(bundle: &Bundle, host: &Host) -> Result<String> {
     let app = begin("a rollback", bundle)?;
     let _lock = app.lock()?;
     let release = match host.args.get(1) {
         Some(asked) => named(&app, asked)?,
+        None if Canary::there(&app).is_some() => return withdraw(&app),
         None => Release::linked(&app, "previous").ok_or_else(|| {
             Error::Release(format!(
                 "there is no release of {} before the one that serves; COIL=status lists those that are there",
@@ -81,6 +88,17 @@ fn begin(what: &str, bundle: &Bundle) -> Result<App> {
     // SAFETY: ignoring a signal runs no code of ours in a handler, and no other thread changes signals.
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     Ok(App::of(bundle.manifest()))
+}
+
+/// Ends what has a share beside the release that serves.
+fn withdraw(app: &App) -> Result<String> {
+    let serving = Release::linked(app, "current").map_or("nothing".into(), |release| release.id().to_owned());
+    let told = match Canary::there(app) {
+        Some(canary) => format!("{} gets no requests any more; ", canary.id()),
+        None => String::new(),
+    };
+    Canary::withdraw(app);
+    Ok(format!("{}: {told}{serving} gets all of them\n", app.name()))
 }
 
 /// The release whose name begins so.
@@ -128,27 +146,71 @@ impl Handover<'_> {
         let after = before.filter(|before| before != self.release);
         note(self.app, &format!("{} {id}{} after {}", self.word, about(self.manifest), told(&after)))?;
         self.end_others()?;
+        Canary::withdraw(self.app);
         self.remove_old();
         Ok(format!("{} {id} is active\n", self.app.name()))
     }
 
-    /// Has the release running beside the other.
-    fn bring_up(&self, before: Option<&Release>) -> Result<()> {
+    /// Has a share of the requests go to the release, beside the one that serves.
+    fn give_share(&self, share: u8) -> Result<String> {
+        let (app, id) = (self.app, self.release.id());
+        let Some(before) = Release::linked(app, "current") else {
+            return Err(Error::Release(format!(
+                "nothing of {} serves yet, beside which {id} could get a share: activate it without --weight",
+                app.name()
+            )));
+        };
+        if before == *self.release {
+            return Err(Error::Release(format!(
+                "{id} serves already, and gets all requests that no other release gets"
+            )));
+        }
+        let given =
+            self.prepare(Some(&before)).and_then(|_| Canary::set(app, self.manifest, self.release, share));
+        // The templates are those of the release that serves.
+        before.units().and_then(|units| write(&units, |_| true))?;
+        if let Err(error) = given {
+            let first = error.to_string();
+            let first = first.lines().next().unwrap_or_default();
+            let _ = note(app, &format!("refused {id}: {first}; {} serves", before.id()));
+            return Err(Error::Release(format!(
+                "{error}\n{id} gets no requests; {} serves as before",
+                before.id()
+            )));
+        }
+        note(app, &format!("shared {id}{} {share} of 100 beside {}", about(self.manifest), before.id()))?;
+        Ok(format!("{} {id} gets {share} of 100 requests beside {}\n", app.name(), before.id()))
+    }
+
+    /// Does what comes before any instance of the release is started. Says what its units are.
+    fn prepare(&self, before: Option<&Release>) -> Result<Vec<Unit>> {
         let (app, production, id) = (self.app, &self.manifest.production, self.release.id());
         settings::check(app, &production.settings)?;
         let units = self.release.units()?;
         self.check_addresses(&units)?;
         write(&units, |unit| !unit.of_release || before.is_none())?;
         credentials::pass_on(app, &units)?;
-        let is_new = before.is_none_or(|before| before != self.release) && self.word == "activated";
-        for (name, service) in &production.services {
-            if service.kind == Kind::Release && is_new {
+        for (name, service) in production.services.iter().filter(|_| self.is_new(before)) {
+            if service.kind == Kind::Release {
                 instance::run_once(app, name, id)?;
             }
         }
+        Ok(units)
+    }
+
+    /// Whether nobody has met this release yet, as far as is known.
+    fn is_new(&self, before: Option<&Release>) -> bool {
+        let is_canary = || Canary::there(self.app).is_some_and(|canary| canary.id() == self.release.id());
+        self.word == "activated" && before != Some(self.release) && !is_canary()
+    }
+
+    /// Has the release running beside the other.
+    fn bring_up(&self, before: Option<&Release>) -> Result<()> {
+        let (app, production, id) = (self.app, &self.manifest.production, self.release.id());
+        let units = self.prepare(before)?;
         let since = changes::now();
         // What served before has answered before, and the way back is to be short.
-        for (name, service) in production.services.iter().filter(|_| is_new) {
+        for (name, service) in production.services.iter().filter(|_| self.is_new(before)) {
             trial::hold(app, name, service, id, &units, since)?;
         }
         let instances = lasting(app, &production.services, id);
@@ -160,11 +222,23 @@ impl Handover<'_> {
                 systemctl(&["start", "--", &web.socket()])?;
             }
         }
+        if before != Some(self.release) {
+            self.end_left(&instances)?;
+        }
         for instance in &instances {
             let _ = systemctl(&["reset-failed", "--", instance.unit()]);
             instance.start()?;
         }
         instances.iter().try_for_each(|instance| instance.wait(since))
+    }
+
+    /// Ends what an activation that was killed has left of this release and does not wait for connections: it may never do
+    /// so again, because it had been made deaf to be ended.
+    fn end_left(&self, instances: &[Instance<'_>]) -> Result<()> {
+        let deaf = instances.iter().filter(|instance| instance.is_web() && !instance.is_listening());
+        let left = deaf.map(|instance| instance.unit().to_owned());
+        let runs = |unit: &String| !matches!(systemd::state(unit).as_str(), "inactive" | "failed");
+        self.end(&left.filter(runs).collect::<Vec<_>>())
     }
 
     /// A socket cannot change its address without being closed.
@@ -227,26 +301,12 @@ impl Handover<'_> {
         remove_units(gone.into_iter().map(String::as_str))
     }
 
-    /// Ends these instances when each has ended what it has begun. They take no connection any more before they are told.
+    /// Ends these instances when each has ended what it has begun.
     fn end(&self, units: &[String]) -> Result<()> {
-        if units.is_empty() {
-            return Ok(());
-        }
         let services = &self.manifest.production.services;
         let web = services.iter().filter(|(_, service)| service.kind == Kind::Web);
         let addresses = web.map(|(name, service)| units::address(self.app, name, service));
-        let sockets = addresses.flat_map(|address| listening::sockets(&address)).collect();
-        let hushed: Vec<bool> =
-            units.iter().map(|unit| hush(&sockets, &listening::processes(unit))).collect();
-        if hushed.contains(&true) {
-            thread::sleep(HUSH);
-        }
-        let words = ["stop", "--"].into_iter().chain(units.iter().map(String::as_str));
-        systemctl(&words.collect::<Vec<_>>())?;
-        for unit in units {
-            let _ = systemctl(&["reset-failed", "--", unit]);
-        }
-        Ok(())
+        ending::end(units, &addresses.flat_map(|address| listening::sockets(&address)).collect())
     }
 
     /// Leaves everything as it was before.
@@ -292,35 +352,6 @@ impl Handover<'_> {
             complain(self.app.name().as_ref(), &error);
         }
     }
-}
-
-/// Removes units of these names, as far as they are coil's.
-fn remove_units<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let remove = |name: &&str| {
-        let path = Path::new(UNITS).join(name);
-        fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) && fs::remove_file(path).is_ok()
-    };
-    if names.filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
-}
-
-/// The instances that are loaded of these templates.
-fn running(templates: &BTreeSet<String>) -> Vec<String> {
-    let patterns = templates.iter().filter_map(|name| name.strip_suffix("@.service"));
-    patterns
-        .flat_map(|stem| systemd::loaded(&format!("{stem}@*.service")))
-        .filter(|unit| instance_of(unit).is_some_and(is_id))
-        .collect()
-}
-
-/// `a@b.service` -> `b`
-fn instance_of(unit: &str) -> Option<&str> {
-    unit.split_once('@')?.1.strip_suffix(".service")
-}
-
-/// `a@b.service` -> `a@.service`
-fn template_of(unit: &str) -> String {
-    let stem = unit.split_once('@').map_or(unit, |(stem, _)| stem);
-    format!("{stem}@.service")
 }
 
 /// What people know a release by.

@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::app::App;
+use super::beside::Beside;
 use super::changes;
 use super::listening;
 use super::probe;
@@ -47,9 +48,9 @@ pub fn lasting<'a>(
 }
 
 impl<'a> Instance<'a> {
-    /// One that runs as `unit` and listens at `address`, where nobody else does.
-    pub fn on_trial(service: &'a Service, unit: String, address: String) -> Self {
-        Instance { service, stem: String::new(), unit, address }
+    /// One that listens at an `address` of its own.
+    pub fn beside(service: &'a Service, beside: &Beside, address: String) -> Self {
+        Instance { service, stem: beside.stem().into(), unit: beside.unit(), address }
     }
 
     /// Its unit.

@@ -18,8 +18,11 @@
 
 mod activation;
 mod app;
+mod beside;
+mod canary;
 mod changes;
 mod credentials;
+mod ending;
 mod exec;
 mod hush;
 mod instance;
@@ -32,9 +35,11 @@ mod store;
 mod systemd;
 mod trial;
 mod units;
+mod weights;
 
 pub use activation::{activate, roll_back};
 pub use app::{App, UNITS};
+pub use canary::{address as canary_address, front};
 pub use exec::exec;
 pub use remove::remove;
 pub use settings::unwritten as unwritten_settings;

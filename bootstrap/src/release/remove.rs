@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::app::{App, UNITS, need_root};
+use super::canary::Canary;
 use super::changes::note;
 use super::store::{Release, id};
 use super::systemd::{self, systemctl};
@@ -91,6 +92,7 @@ fn take_down(app: &App) -> Result<()> {
     let (templates, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains("@."));
     let addresses: Vec<PathBuf> = units.iter().filter_map(|path| address(path)).collect();
     if systemd::is_in_charge() {
+        Canary::withdraw(app);
         // Sockets and timers first: what they would start again must not be.
         let mut pending: Vec<String> = others.iter().map(|name| (*name).to_owned()).collect();
         let stems = templates.iter().filter_map(|name| name.strip_suffix("@.service"));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::app::App;
+use super::canary::Canary;
 use super::changes::active_since;
 use super::store::{Release, id};
 use super::systemd::{self, Properties};
@@ -26,6 +27,8 @@ pub fn status(bundle: &Bundle, as_json: bool) -> Result<String> {
 struct Known {
     current: Option<String>,
     previous: Option<String>,
+    /// What has a share of the requests, and how many of a hundred.
+    canary: Option<(String, u8)>,
     releases: Vec<Described>,
     units: Vec<(String, String)>,
 }
@@ -49,7 +52,12 @@ impl Known {
             .filter_map(|unit| unit.name.strip_suffix("@.service").map(str::to_owned))
             .collect();
         let patterns = stems.iter().flat_map(|stem| {
-            [format!("{stem}@*.service"), format!("{stem}.socket"), format!("{stem}.timer")]
+            [
+                format!("{stem}@*.service"),
+                format!("{stem}-canary@*.service"),
+                format!("{stem}.socket"),
+                format!("{stem}.timer"),
+            ]
         });
         let mut units = Vec::new();
         if systemd::is_in_charge() {
@@ -60,7 +68,8 @@ impl Known {
             }
         }
         let releases = all.iter().map(Described::of).collect();
-        Known { current: link("current"), previous: link("previous"), releases, units }
+        let canary = Canary::there(app).map(|canary| (canary.id().to_owned(), canary.weight()));
+        Known { current: link("current"), previous: link("previous"), canary, releases, units }
     }
 
     fn text(&self, app: &App, own: &str) -> String {
@@ -75,12 +84,16 @@ impl Known {
             }
             None => format!("{name}: nothing is active; COIL=activate does that\n"),
         };
+        if let Some((id, weight)) = &self.canary {
+            text += &format!("{id} gets {weight} of 100 requests beside it\n");
+        }
         if !self.releases.iter().any(|release| release.id == own) {
             text += &format!("this file would be {own}, which is not installed\n");
         }
         for release in &self.releases {
             let mark = match Some(&release.id) {
                 id if id == self.current.as_ref() => "active",
+                id if id == self.canary.as_ref().map(|(id, _)| id) => "canary",
                 id if id == self.previous.as_ref() => "previous",
                 _ => "",
             };
@@ -117,6 +130,7 @@ impl Known {
             "this": own,
             "current": self.current,
             "previous": self.previous,
+            "canary": self.canary.as_ref().map(|(id, weight)| json!({"id": id, "weight": weight})),
             "since": self.current.as_ref().and_then(|id| active_since(app, id)),
             "releases": releases,
             "units": units,

@@ -5,6 +5,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::app::{App, need_root, write_whole};
 use super::settings;
 use super::systemd;
@@ -247,16 +250,23 @@ pub fn static_files(bundle: &Bundle, environment: &Path) -> Option<PathBuf> {
     directory.is_dir().then_some(directory)
 }
 
-/// Moves what was made to its place. A release that is there already and differs in the launcher alone gets the new file.
+/// Moves what was made to its place. A release that is there already and differs in the launcher alone, with which other
+/// units and defaults may come, changes places with it as a whole.
 fn publish(made: &Path, release: &Release) -> Result<()> {
-    let placed = if release.directory.is_dir() {
-        let name = release.file.file_name().unwrap_or_default();
-        fs::rename(made.join(name), &release.file).and_then(|()| fs::remove_dir_all(made))
-    } else {
-        fs::rename(made, &release.directory)
+    let place = &release.directory;
+    let placed = match renameat_with(CWD, made, CWD, place, RenameFlags::EXCHANGE) {
+        Ok(()) => fs::remove_dir_all(made),
+        Err(Errno::NOENT) => fs::rename(made, place),
+        // A file system that does not know how: the next installation sweeps what a kill would leave.
+        Err(_) => {
+            let away = place.with_file_name(format!(".{}-replaced", release.id));
+            fs::rename(place, &away)
+                .and_then(|()| fs::rename(made, place))
+                .and_then(|()| fs::remove_dir_all(&away))
+        }
     };
-    placed.map_err(Error::at("create", &release.directory))?;
-    let releases = release.directory.parent().unwrap_or(Path::new("/"));
+    placed.map_err(Error::at("create", place))?;
+    let releases = place.parent().unwrap_or(Path::new("/"));
     File::open(releases).and_then(|directory| directory.sync_all()).map_err(Error::at("write", releases))
 }
 
