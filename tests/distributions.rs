@@ -302,7 +302,10 @@ fn a_proxy_is_told_the_socket_that_outlives_every_release() {
     assert!(nginx.contains("try_files /current/static/$1 /previous/static/$1 =404;"));
     let haproxy = coil(&bench, &["units", "app", "--proxy", "haproxy"]).printed();
     assert!(haproxy.contains("server active unix@/run/My_Site/My_Site.sock weight 100"), "{haproxy}");
-    assert!(haproxy.contains("server canary unix@/run/My_Site/My_Site-canary.sock weight 0 disabled"), "{haproxy}");
+    assert!(
+        haproxy.contains("server canary unix@/run/My_Site/My_Site-canary.sock weight 0 disabled"),
+        "{haproxy}"
+    );
     let file = small("1").path().to_str().unwrap().to_owned();
     let ran = coil(&bench, &["units", &file, "--proxy", "nginx"]);
     assert!(ran.stderr.contains("has no service that answers requests"), "{ran}");
