@@ -84,7 +84,7 @@ impl Hosts {
         let python =
             Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
         let python = String::from_utf8(python.stdout).unwrap();
-        self.program(host, name, &format!("#!{python}{}", include_str!("kit/engine.py")));
+        self.program(host, name, &format!("#!{} -IS{}", python.trim(), include_str!("kit/engine.py")));
     }
 
     /// `coil` with these words.

@@ -18,123 +18,109 @@ const TRIES: u32 = 3;
 /// How long the first pause before that is.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Brings the image to `host` and says what was there before; what is known by then is in `transfer`, whatever happens.
-pub fn load(
-    ssh: &Ssh,
-    host: &Host,
-    place: &Place,
-    offer: &Offer,
-    report: &Report,
-    transfer: &mut Transfer,
-) -> Result<Engine> {
-    let mut pause = PAUSE;
-    let mut whole = false;
-    for left in (0..TRIES).rev() {
-        let engine = ask(ssh, host, place)?;
-        transfer.before = engine.current();
-        if engine.platform != offer.platform() {
-            let message = format!("it runs {}, and the bundle is for {}", engine.platform, offer.platform());
-            return Err(Failure::new(message).hint("pack the app on a machine of that kind"));
-        }
-        let Err(ended) = bring(ssh, host, place, offer, (&engine, &mut whole), report, transfer)? else {
-            return Ok(engine);
-        };
-        if !ended.is_broken() || left == 0 {
-            return Err(failure(&ended, Some(engine.kind), host));
-        }
-        thread::sleep(pause);
-        pause *= 2;
-    }
-    Err(Failure::new("the connection breaks again and again").hint("deploy again"))
+/// One host, and what it is to get.
+pub struct Loading<'a> {
+    /// How it is reached.
+    pub ssh: &'a Ssh,
+    /// The host.
+    pub host: &'a Host,
+    /// The app's images there.
+    pub place: &'a Place,
+    /// The image.
+    pub offer: &'a Offer,
+    /// Who is told how far it is.
+    pub report: &'a Report,
 }
 
-/// Brings the image to an engine that was asked; `whole` says and is told whether all of it is to be sent. The inner error is
-/// how a command on the host ended that did not end well.
-fn bring(
-    ssh: &Ssh,
-    host: &Host,
-    place: &Place,
-    offer: &Offer,
-    (engine, whole): (&Engine, &mut bool),
-    report: &Report,
-    transfer: &mut Transfer,
-) -> Result<Result<(), Ended>> {
-    let release = offer.release();
-    if let Some(id) = engine.has(&offer.ids()) {
-        if engine.tagged(release) == Some(id) {
+/// How a command ended that brought something: the inner error is one that did not end well.
+type Brought = Result<Result<(), Ended>>;
+
+impl Loading<'_> {
+    /// Brings the image there and says what was there before; what is known by then is in `transfer`, whatever happens.
+    pub fn load(&self, transfer: &mut Transfer) -> Result<Engine> {
+        let mut pause = PAUSE;
+        for left in (0..TRIES).rev() {
+            let engine = self.ask()?;
+            transfer.before = engine.current();
+            let (there, meant) = (&engine.platform, self.offer.platform());
+            if *there != meant {
+                return Err(Failure::new(format!("it runs {there}, and the bundle is for {meant}"))
+                    .hint("pack the app on a machine of that kind"));
+            }
+            let Err(ended) = self.bring(&engine, transfer)? else { return Ok(engine) };
+            if !ended.is_broken() || left == 0 {
+                return Err(failure(&ended, Some(engine.kind), self.host));
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        Err(Failure::new("the connection breaks again and again").hint("deploy again"))
+    }
+
+    /// Brings what an engine lacks, and all of it where it does not take that.
+    fn bring(&self, engine: &Engine, transfer: &mut Transfer) -> Brought {
+        let release = self.offer.release();
+        if let Some(id) = engine.has(&self.offer.ids()) {
+            if engine.tagged(release) == Some(id) {
+                return Ok(Ok(()));
+            }
+            return self.checked(self.ssh.run(self.host, &self.place.tag(id, release))?);
+        }
+        let archive = self.offer.archive(engine, false)?;
+        let ended = self.stream(&archive, transfer)?;
+        if ended.code != Some(REFUSED) || !archive.is_thin() || is_full(&ended) {
+            return self.checked(ended);
+        }
+        self.report.detail(&format!("{}: {} wants the whole image", self.host, engine.kind.word()));
+        let archive = self.offer.archive(engine, true)?;
+        self.checked(self.stream(&archive, transfer)?)
+    }
+
+    /// Asks for the engine, and what that has.
+    fn ask(&self) -> Result<Engine> {
+        let mut remote = self.ssh.start(self.host, &self.place.ask())?;
+        remote.say_no_more();
+        let lines: Vec<String> = std::iter::from_fn(|| remote.line()).collect();
+        let ended = remote.end()?;
+        if ended.code != Some(0) {
+            return Err(failure(&ended, self.place.engine, self.host));
+        }
+        Engine::read(lines.iter().map(String::as_str)).ok_or_else(|| {
+            Failure::new("what it says of its images makes no sense")
+                .hint("does the login's shell run commands? `ssh HOST true` should say nothing")
+        })
+    }
+
+    /// Sends an archive to an engine that loads it.
+    fn stream(&self, archive: &Archive, transfer: &mut Transfer) -> Result<Ended> {
+        let mut remote = self.ssh.start(self.host, &self.place.load(self.offer.release()))?;
+        let written = {
+            let task = self.report.measured(&self.host.to_string(), archive.size);
+            let mut out = Meter { task, done: 0, broke: false, out: remote.streams().1 };
+            let written = archive.write(&mut out);
+            if out.broke { Ok(()) } else { written }
+        };
+        transfer.sent += remote.sent();
+        // What is wrong with the bundle is nothing that the host could tell.
+        written?;
+        remote.end()
+    }
+
+    /// Compares what a command has loaded with what was meant.
+    fn checked(&self, ended: Ended) -> Brought {
+        if ended.code != Some(0) {
+            return Ok(Err(ended));
+        }
+        let loaded = ended.output.lines().find_map(|line| line.strip_prefix(LOADED));
+        let (loaded, ids) = (loaded.unwrap_or_default().trim(), self.offer.ids());
+        if ids.iter().any(|id| id.hex() == loaded) {
             return Ok(Ok(()));
         }
-        let ended = ssh.run(host, &place.tag(id, release))?;
-        return checked(ended, ssh, host, place, offer);
+        // It has no business under this name; that it is there under its own is no harm.
+        let _ = self.ssh.run(self.host, &self.place.untag(self.offer.release()));
+        Err(Failure::new(format!("it has loaded the image {loaded:?}, and {} was meant", ids[0]))
+            .hint("`coil verify` tells whether the bundle is sound; then deploy again"))
     }
-    loop {
-        let archive = offer.archive(engine, *whole)?;
-        let ended = stream(ssh, host, &place.load(release), &archive, report, transfer)?;
-        if ended.code == Some(REFUSED) && archive.is_thin() && !is_full(&ended) {
-            report.detail(&format!("{host}: {} wants the whole image", engine.kind.word()));
-            *whole = true;
-            continue;
-        }
-        return checked(ended, ssh, host, place, offer);
-    }
-}
-
-/// Asks a host for its engine, and what that has.
-fn ask(ssh: &Ssh, host: &Host, place: &Place) -> Result<Engine> {
-    let mut remote = ssh.start(host, &place.ask())?;
-    remote.say_no_more();
-    let lines: Vec<String> = std::iter::from_fn(|| remote.line()).collect();
-    let ended = remote.end()?;
-    if ended.code != Some(0) {
-        return Err(failure(&ended, place.engine, host));
-    }
-    Engine::read(lines.iter().map(String::as_str)).ok_or_else(|| {
-        Failure::new("what it says of its images makes no sense")
-            .hint("does the login's shell run commands? `ssh HOST true` should say nothing")
-    })
-}
-
-/// Sends an archive to a command that reads it.
-fn stream(
-    ssh: &Ssh,
-    host: &Host,
-    line: &str,
-    archive: &Archive,
-    report: &Report,
-    transfer: &mut Transfer,
-) -> Result<Ended> {
-    let mut remote = ssh.start(host, line)?;
-    let written = {
-        let mut out = Meter {
-            task: report.measured(&host.to_string(), archive.size),
-            done: 0,
-            broke: false,
-            out: remote.streams().1,
-        };
-        let written = archive.write(&mut out);
-        if out.broke { Ok(()) } else { written }
-    };
-    transfer.sent += remote.sent();
-    // What is wrong with the bundle is nothing that the host could tell.
-    written?;
-    remote.end()
-}
-
-/// Compares what a command has loaded with what was meant.
-fn checked(ended: Ended, ssh: &Ssh, host: &Host, place: &Place, offer: &Offer) -> Result<Result<(), Ended>> {
-    if ended.code != Some(0) {
-        return Ok(Err(ended));
-    }
-    let loaded = ended.output.lines().find_map(|line| line.strip_prefix(LOADED)).unwrap_or_default().trim();
-    if offer.ids().iter().any(|id| id.hex() == loaded) {
-        return Ok(Ok(()));
-    }
-    let release = offer.release();
-    // It has no business under this name; that it is there under its own is no harm.
-    let _ = ssh.run(host, &place.untag(release));
-    let [meant, _] = offer.ids();
-    Err(Failure::new(format!("it has loaded the image {loaded:?}, and {meant} was meant"))
-        .hint("`coil verify` tells whether the bundle is sound; then deploy again"))
 }
 
 /// Why a command of an engine failed, and what to type next.

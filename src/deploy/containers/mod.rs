@@ -19,7 +19,7 @@ pub use self::engine::Kind;
 pub use self::offer::{Offer, repository};
 pub use self::script::Place;
 
-use self::load::failure;
+use self::load::{Loading, failure};
 use self::script::{AGAIN, CONTAINER, FAILED, LOADED};
 use super::process::{Ended, Host, Ssh};
 use super::release::{App, Release};
@@ -126,7 +126,7 @@ impl Release for OfferedImage<'_> {
 
     fn bring(&self, host: &Host, report: &Report, transfer: &mut Transfer) -> Result<()> {
         let Containers { ssh, place, .. } = &self.hosts;
-        let engine = load::load(ssh, host, place, self.offer, report, transfer)?;
+        let engine = Loading { ssh, host, place, offer: self.offer, report }.load(transfer)?;
         let mut superseded = self.superseded.lock().unwrap_or_else(PoisonError::into_inner);
         superseded.insert(host.to_string(), engine.superseded(self.id()));
         Ok(())

@@ -1,10 +1,11 @@
 //! What is run on a host with containers: lines for any shell that follows POSIX, made of nothing but checked names.
 //!
-//! As in [`super::super::script`], no line has a single quote, an exclamation mark or a line end in it. What the user wants to be
-//! run comes over standard input, so that it can be anything.
+//! As in [`super::super::script`], no line has a single quote, an exclamation mark or a line end in it: the scripts beside this file
+//! are joined to one, without their comments. What the user wants to be run comes over standard input, so that it can
+//! be anything.
 
-use super::engine::{END, ENGINE, IMAGE, Kind, NOTED};
-use crate::deploy::script::{BEFORE, CURRENT};
+use super::engine::Kind;
+use crate::deploy::script::CURRENT;
 
 /// Its exit status where there is no engine.
 pub const NO_ENGINE: i32 = 79;
@@ -27,6 +28,9 @@ pub const AGAIN: &str = "coil-again ";
 /// A line for each container of an image: its name and its state.
 pub const CONTAINER: &str = "coil-container ";
 
+/// What finds the engine, and what all others speak with.
+const FOUND: &str = include_str!("found.sh");
+
 /// The images of an app, and the engine that has them.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -37,91 +41,54 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the engine, and begins to speak of the app: `$e` is the engine, `$r` the repository there, `x TAG` the id of an image,
-    /// `t TAG` the release that it is, `l WORDS` notes something. Podman's own names are full ones.
-    fn found(&self) -> String {
-        let engines = self.engine.map_or("docker podman", Kind::word);
-        let a = &self.repository;
-        format!(
-            "umask 022; a={a}; e=; for c in {engines}; do if command -v $c >/dev/null 2>&1; then e=$c; break; fi; done; \
-             [ -n \"$e\" ] || exit {NO_ENGINE}; \
-             if [ $e = docker ]; then case \"$(docker --version 2>/dev/null)\" in podman*) e=podman;; esac; fi; \
-             r=$a; [ $e = docker ] || r=localhost/$a; \
-             d=/var/lib/coil/images; [ \"$(id -u)\" = 0 ] || d=${{XDG_STATE_HOME:-$HOME/.local/state}}/coil/images; \
-             x() {{ $e image inspect --format \"{{{{.Id}}}}\" \"$r:$1\" 2>/dev/null | sed \"s/^sha256://\"; }}; \
-             t() {{ $e image inspect --format \"{{{{range .RepoTags}}}}{{{{println .}}}}{{{{end}}}}\" \"$r:$1\" 2>/dev/null \
-             | sed -n \"s#^$r:\\([0-9a-f]\\{{12\\}}\\)\\$#\\1#p\" | head -n 1; }}; \
-             l() {{ {{ mkdir -p \"$d\" && echo \"$(date -u +%Y-%m-%dT%H:%M:%SZ) $e $*\" >>\"$d/$a.log\"; }} 2>/dev/null; }}; "
-        )
-    }
-
     /// Asks for all that [`super::engine::Engine`] wants to know.
     pub fn ask(&self) -> String {
-        let found = self.found();
-        format!(
-            "{found} k=own; if [ $e = docker ]; then \
-             v=$(docker version --format \"{{{{.Server.Version}}}} {{{{.Server.Os}}}}/{{{{.Server.Arch}}}}\") || exit {NO_ANSWER}; \
-             case \"$(docker info --format \"{{{{json .DriverStatus}}}}\" 2>/dev/null)\" in *io.containerd.snapshotter*) k=containerd;; esac; \
-             else v=$(podman version --format \"{{{{.Client.Version}}}} {{{{.Client.OsArch}}}}\") || exit {NO_ANSWER}; fi; \
-             f=$($e image ls -q --no-trunc) || exit {NO_ANSWER}; f=$(echo \"$f\" | sort -u); echo \"{ENGINE}$e $v $k $r\"; \
-             [ -z \"$f\" ] || $e image inspect --format \"{IMAGE}{{{{.Id}}}} {{{{json .RepoTags}}}} {{{{json .RootFS.Layers}}}}\" $f 2>/dev/null; \
-             if [ -r \"$d/$a.log\" ]; then tail -n 200 \"$d/$a.log\" | sed \"s/^/{NOTED}/\"; fi; echo {END}"
-        )
+        self.line("", include_str!("ask.sh"))
     }
 
     /// Loads the archive that it reads, which calls its image by this release.
     pub fn load(&self, release: &str) -> String {
-        let found = self.found();
-        format!(
-            "{found} $e load -q >&2 || exit {REFUSED}; echo \"{LOADED}$(x {release})\"; l loaded {release}"
-        )
+        let script =
+            format!("$e load -q >&2 || exit {REFUSED}; echo \"{LOADED}$(id_of $n)\"; note loaded $n");
+        self.line(&format!("n={release};"), &script)
     }
 
     /// Calls the image with this id by this release.
     pub fn tag(&self, id: &str, release: &str) -> String {
-        let found = self.found();
-        format!(
-            "{found} $e tag {id} $r:{release} >&2 || exit 1; echo \"{LOADED}$(x {release})\"; l loaded {release}"
-        )
+        let script = format!("$e tag $i $r:$n >&2 || exit 1; echo \"{LOADED}$(id_of $n)\"; note loaded $n");
+        self.line(&format!("i={id}; n={release};"), &script)
     }
 
     /// Takes this release's name away.
     pub fn untag(&self, release: &str) -> String {
-        format!("{} $e rmi $r:{release} >/dev/null", self.found())
+        self.line(&format!("n={release};"), "$e rmi $r:$n >/dev/null")
     }
 
     /// Makes the image with the tag `target`, a release or `previous`, the current one, and runs the command that it reads, where
     /// there is one. If that fails, the tags are put back and it is run again for the image that was current. Where all is
     /// well, the releases in `superseded` go, but for what is in use. All of it goes on where the connection breaks.
     pub fn change(&self, target: &str, superseded: &[String]) -> String {
-        let (found, old) = (self.found(), superseded.join(" "));
-        let (verb, named) =
-            if target == "previous" { ("rolled-back-to", "$ot") } else { ("activated", "$n") };
-        format!(
-            "{found} trap \"\" 1 13; n={target}; w=$(cat); b=$(x current); o=$(x previous); bt=$(t current); ot=$(t previous); i=$(x $n); \
-             echo \"{BEFORE} $bt\"; if [ -z \"$i\" ]; then echo \"there is no image $r:$n\" >&2; exit 66; fi; \
-             g() {{ if [ -n \"$2\" ]; then echo \"$r:$2\"; else echo \"$1\"; fi; }}; \
-             u() {{ [ -z \"$w\" ] || ( trap - 1 13; export COIL_IMAGE=\"$1\" COIL_PREVIOUS=\"$2\"; exec sh -c \"$w\" </dev/null 2>&1 ); }}; \
-             nt={named}; p=$(g \"$b\" \"$bt\"); s=0; \
-             if [ \"$b\" = \"$i\" ]; then p=$(g \"$o\" \"$ot\"); else \
-             {{ [ -z \"$b\" ] || $e tag $b $r:previous; }} && $e tag $i $r:current || exit 1; fi; \
-             v=$(u \"$(g \"$i\" \"$nt\")\" \"$p\") || s=$?; [ -z \"$v\" ] || echo \"$v\" >&2; [ $s = 0 ] || {{ echo \"{FAILED}$s\"; \
-             if [ -z \"$b\" ]; then $e rmi $r:current >/dev/null; elif [ \"$b\" = \"$i\" ]; then :; else $e tag $b $r:current; \
-             if [ -n \"$o\" ]; then $e tag $o $r:previous; else $e rmi $r:previous >/dev/null; fi; \
-             u \"$p\" \"$(g \"$o\" \"$ot\")\" >/dev/null; echo \"{AGAIN}$?\"; fi; l refused $nt after ${{bt:--}}: status $s; }}; \
-             echo \"{CURRENT} $(t current)\"; [ $s = 0 ] || exit 1; l {verb} $nt after ${{bt:--}}; \
-             for q in {old}; do z=$(x $q); case \"$z\" in \"$(x current)\"|\"$(x previous)\") ;; \
-             *) $e rmi $r:$q >/dev/null 2>&1 && l removed $q;; esac; done; exit 0"
-        )
+        let verb = if target == "previous" { "rolled-back-to" } else { "activated" };
+        let words = format!("target={target}; verb={verb}; superseded=\"{}\";", superseded.join(" "));
+        self.line(&words, include_str!("change.sh"))
     }
 
     /// Tells how the containers of a release's image do.
     pub fn containers(&self, release: &str) -> String {
-        let found = self.found();
-        format!(
-            "{found} echo \"{CURRENT} $(t current)\"; [ \"$(x current)\" = \"$(x {release})\" ] && echo \"{LOADED}$(x current)\"; \
-             $e ps -a --filter ancestor=$r:{release} --format \"{CONTAINER}{{{{.Names}}}} {{{{.Status}}}}\""
-        )
+        let script = format!(
+            "echo \"{CURRENT} $(release_of current)\"; i=$(id_of current); \
+             [ \"$i\" = \"$(id_of $n)\" ] && echo \"{LOADED}$i\"; \
+             $e ps -a --filter ancestor=$r:$n --format \"{CONTAINER}{{{{.Names}}}} {{{{.Status}}}}\""
+        );
+        self.line(&format!("n={release};"), &script)
+    }
+
+    /// One line of these words, what finds the engine, and the script.
+    fn line(&self, words: &str, script: &str) -> String {
+        let engines = self.engine.map_or("docker podman", Kind::word);
+        let begin = format!("a={}; engines=\"{engines}\"; {words}", self.repository);
+        let lines = begin.lines().chain(FOUND.lines()).chain(script.lines()).map(str::trim);
+        lines.filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -129,7 +96,22 @@ impl Place {
 mod tests {
     use std::process::Command;
 
+    use super::super::engine::{END, ENGINE, IMAGE, NOTED};
     use super::*;
+    use crate::deploy::script::BEFORE;
+
+    #[test]
+    fn scripts_say_what_is_listened_for() {
+        let place = Place { engine: None, repository: "site".into() };
+        let (ask, change) = (place.ask(), place.change("previous", &[]));
+        let exits = [NO_ENGINE, NO_ANSWER].map(|status| format!("exit {status};"));
+        for words in [ENGINE, IMAGE, NOTED, END, &exits[0], &exits[1]] {
+            assert!(ask.contains(words), "{words}: {ask}");
+        }
+        for words in [BEFORE, CURRENT, FAILED, AGAIN] {
+            assert!(change.contains(words), "{words}: {change}");
+        }
+    }
 
     #[test]
     fn what_a_login_shell_gets_is_one_word_for_sh_in_single_quotes() {
