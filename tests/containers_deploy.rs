@@ -5,8 +5,10 @@
 mod kit;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use coil_bootstrap::bundle::Bundle;
 use kit::docker::Docker;
@@ -15,6 +17,12 @@ use kit::production::ssh::{Config, Way};
 use kit::production::{Host, Lan, apps};
 use kit::{Bench, Packed, Ran, scratch, skip, standing};
 use serde_json::Value;
+
+fn tool(name: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(name);
+    command.args(words);
+    command
+}
 
 /// The name of a bundle's release.
 fn id(packed: &Packed) -> String {
@@ -121,6 +129,25 @@ fn docker_on_two_hosts_gets_a_site_over_ssh_changes_it_and_comes_back() {
     );
     assert_eq!([&daemons[0], &daemons[1]].map(answer), ["release 1", "release 2"]);
 
+    // A connection that breaks while the command runs ends nothing: the host finishes by itself.
+    let late = "touch /root/begun; sleep 3; echo late; touch /root/late; exit 1";
+    let words = ["deploy", "web1", "--image", "--ssh", &ssh, "--run", late, "--bundle"];
+    let mut command = bench.coil(&words);
+    command.arg(site.two.path()).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let waits = "i=0; until [ -e $0 ]; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done";
+    let wait = |file: &str| Ran::of(hosts[0].command(&["sh", "-c", waits, file]), b"").succeeded();
+    wait("/root/begun");
+    let group = format!("-{}", child.id());
+    Ran::of(tool("kill", &["-KILL", "--", &group]), b"").succeeded();
+    child.wait().unwrap();
+    assert_eq!(current(&daemons[0]), ids[1], "while it runs the new one is current");
+    wait("/root/late");
+    let start = Instant::now();
+    while current(&daemons[0]) != ids[0] {
+        assert!(start.elapsed() < Duration::from_secs(20), "the tags did not go back");
+    }
+
     // A release that does not start is not current, and the one before is started again.
     let broken = format!(
         "[ $COIL_IMAGE = site:{} ] || {{ {run}; exit; }}; {run} nonsense; sleep 2; docker exec site true",
@@ -182,8 +209,8 @@ fn podman_takes_only_the_layers_it_lacks_wherever_they_are() {
     fs::copy(bench.path("ssh"), storage.join("bin/id")).unwrap();
     fs::write(storage.join("bin/id"), id_of_nobody).unwrap();
     let podman = |words: &[&str]| {
-        let mut command = Command::new("podman");
-        command.args(words).env("CONTAINERS_STORAGE_CONF", storage.join("storage.conf"));
+        let mut command = tool("podman", words);
+        command.env("CONTAINERS_STORAGE_CONF", storage.join("storage.conf"));
         Ran::of(command, b"")
     };
     let deploy = |packed: &Packed| {

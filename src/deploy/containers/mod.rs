@@ -88,17 +88,18 @@ impl Containers<'_> {
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
         let said = if last.is_empty() { String::new() } else { format!(":\n  {last}") };
         let message = format!("the command of --run ended with status {status}{said}");
-        let Some(current) = current else {
-            return Failure::new(format!("{message}\nno image is current, as before"));
-        };
         let app = &self.place.repository;
-        match told(ended, AGAIN).as_deref() {
-            Some("0") => Failure::new(format!("{message}\n{app}:{current} is current as before, and it was run for that again")),
-            Some(status) => Failure::new(format!(
-                "{message}\n{app}:{current} is current as before, but run for that again it ended with status {status}"
+        let name = current.map_or("what was current".to_owned(), |release| format!("{app}:{release}"));
+        match (told(ended, AGAIN).as_deref(), current) {
+            (Some("0"), _) => {
+                Failure::new(format!("{message}\n{name} is current as before, and it was run for that again"))
+            }
+            (Some(again), _) => Failure::new(format!(
+                "{message}\n{name} is current as before, but run for that again it ended with status {again}"
             ))
             .hint(format!("look at {host} first: what serves there is not known")),
-            None => Failure::new(message),
+            (None, Some(_)) => Failure::new(message),
+            (None, None) => Failure::new(format!("{message}\nno image is current, as before")),
         }
     }
 }
