@@ -5,6 +5,7 @@ mod deploy;
 mod image;
 mod package;
 mod release;
+mod shape;
 mod units;
 
 pub use self::cache::{Add, Cache, CacheAction, Prune};
@@ -12,6 +13,7 @@ pub use self::deploy::{Containers, Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
 pub use self::package::Package;
 pub use self::release::Release;
+pub use self::shape::Shape;
 pub use self::units::Units;
 
 use std::path::PathBuf;
@@ -225,10 +227,9 @@ pub struct Rebase {
     /// The Python to harvest and put under it: an interpreter, a version such as 3.12, or a directory.
     #[arg(long, value_name = "PYTHON", group = "other")]
     pub python: Option<String>,
-    /// Keep, beside what is kept in the bundle, what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
-    /// turtledemo.
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    pub keep: Vec<String>,
+    /// Its size.
+    #[command(flatten)]
+    pub shape: Shape,
     /// The bundle with the app to put onto this bundle's runtime.
     #[arg(long, value_name = "BUNDLE", group = "other")]
     pub app: Option<PathBuf>,
@@ -241,10 +242,6 @@ pub struct Rebase {
     /// Talk to the registry without TLS. Hosts of this machine are always talked to so.
     #[arg(long, conflicts_with = "output")]
     pub insecure: bool,
-    /// How hard to compress a runtime that is harvested, from 1 (fast) to 22 (small).
-    #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub level: i32,
 }
 
 /// `coil runtime`
@@ -263,17 +260,12 @@ pub struct RuntimeBuild {
     /// [default: the active virtualenv's, else python3 on PATH].
     #[arg(value_name = "PYTHON")]
     pub python: Option<String>,
-    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
-    /// turtledemo.
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    pub keep: Vec<String>,
+    /// Its size.
+    #[command(flatten)]
+    pub shape: Shape,
     /// The file to write [default: cpython-VERSION.rt, in the current directory].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How hard to compress, from 1 (fast) to 22 (small).
-    #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub level: i32,
 }
 
 /// `coil runtime inspect`
@@ -330,18 +322,13 @@ pub struct Project {
     /// The runtime to pack, from a file that `coil runtime build` made, or that of a bundle.
     #[arg(long, value_name = "FILE", conflicts_with = "python")]
     pub runtime: Option<PathBuf>,
-    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
-    /// turtledemo.
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    pub keep: Vec<String>,
+    /// Its size.
+    #[command(flatten)]
+    pub shape: Shape,
     /// The C library the app runs with: the newer one of the host's and the carried one, always the
     /// carried one, or always the host's.
     #[arg(long, value_enum, default_value_t = Libc::Auto)]
     pub libc: Libc,
-    /// How hard to compress, from 1 (fast) to 22 (small).
-    #[arg(long, value_name = "LEVEL", default_value_t = crate::layer::DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub level: i32,
     /// Resolve anew, even if the same requirements were resolved within the last hour.
     #[arg(long)]
     pub refresh: bool,

@@ -23,6 +23,12 @@ use crate::tree::{Content, Node, Tree};
 /// The compression level where the user names none.
 pub const DEFAULT_LEVEL: i32 = 9;
 
+/// The level after which files get no smaller, whatever the price (docs/COMPRESSION.md).
+pub const SMALL_LEVEL: i32 = 19;
+
+/// A level that is unpacked in half the time.
+pub const FAST_LEVEL: i32 = -5;
+
 /// The library that compresses, with its version: another one makes other bytes of the same tree.
 pub fn compressor() -> String {
     format!("libzstd {}", zstd::zstd_safe::version_string())
@@ -78,7 +84,7 @@ impl From<PathBuf> for BlobPlace {
     }
 }
 
-/// Writes `tree` to `sink` as a layer, compressed at `level` (1 to 22) by the threads of `pool`.
+/// Writes `tree` to `sink` as a layer, compressed at `level` (-7 to 22, not 0) by the threads of `pool`.
 ///
 /// Fails as reading the tree's contents or writing the sink fails. At most a few frames a core are in
 /// memory at a time, whatever the size of the tree and however many layers are written at once.

@@ -101,7 +101,7 @@ fn the_launcher_depends_on_its_short_list_and_nothing_else() {
 #[test]
 fn the_launcher_stays_small() {
     let size = coil::launcher::LAUNCHER.len();
-    assert!(size < 1_950_000, "the launcher has grown to {size} bytes");
+    assert!(size < 1_980_000, "the launcher has grown to {size} bytes");
 }
 
 #[test]

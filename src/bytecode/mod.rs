@@ -10,6 +10,7 @@
 mod apart;
 mod earlier;
 mod process;
+mod sourceless;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,6 +100,15 @@ impl Compiler {
 
     /// Puts the byte code of the file `node` at `path` where Python looks for it (PEP 3147), and says where that is.
     fn add(&self, tree: &mut Tree, path: &TreePath, node: &Node, bytes: Vec<u8>) -> Result<TreePath, String> {
+        let place = self.place(path)?;
+        tree.remove(&place);
+        let node = Node { content: Content::bytes(bytes), executable: false, origin: node.origin.clone() };
+        tree.insert(place.clone(), node).map_err(|conflict| conflict.to_string())?;
+        Ok(place)
+    }
+
+    /// Where the byte code of the file at `path` is.
+    fn place(&self, path: &TreePath) -> Result<TreePath, String> {
         let name = path.file_name();
         let name = name.strip_suffix(".py").unwrap_or(name);
         let below = format!("__pycache__/{name}.{}.pyc", self.cache_tag);
@@ -106,11 +116,7 @@ impl Compiler {
             Some(parent) => parent.join(&below),
             None => TreePath::new(below),
         };
-        let place = place.map_err(|error| error.to_string())?;
-        tree.remove(&place);
-        let node = Node { content: Content::bytes(bytes), executable: false, origin: node.origin.clone() };
-        tree.insert(place.clone(), node).map_err(|conflict| conflict.to_string())?;
-        Ok(place)
+        place.map_err(|error| error.to_string())
     }
 }
 

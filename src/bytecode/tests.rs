@@ -18,7 +18,7 @@ fn probe(executable: &Path) -> Option<(PathBuf, (u16, u16))> {
     Some((PathBuf::from(lines.first()?), (lines.get(1)?.parse().ok()?, lines.get(2)?.parse().ok()?)))
 }
 
-fn compiler() -> Compiler {
+pub(super) fn compiler() -> Compiler {
     let (executable, version) = interpreter();
     Compiler::new(&executable, version, Arc::new(Pool::new(2)))
 }

@@ -19,7 +19,6 @@ use crate::pack::Asked;
 use crate::portability;
 use crate::rebase::{AllNeeds, kept, with_runtime};
 use crate::report::{Loudness, Report};
-use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 
 /// Writes the new bundle and says what of it is new.
@@ -33,9 +32,9 @@ pub fn run(options: &Rebase) -> Result<()> {
             let store = super::open_store()?;
             // What the app was packed with stays; more can be asked for.
             let (runtime, python) = (options.runtime.as_deref(), options.python.as_deref());
-            let kept = Kept::parse(&options.keep)?.and(kept(open(&options.bundle)?.manifest())?);
+            let kept = options.shape.kept()?.and(kept(open(&options.bundle)?.manifest())?);
             let asked = Asked { runtime, python, kept };
-            (&options.bundle, asked.alone(options.level, &store, &report)?)
+            (&options.bundle, asked.alone(options.shape.level(), &store, &report)?)
         }
     };
     let app_bundle = open(app)?;
@@ -64,9 +63,9 @@ fn in_registry(options: &Rebase, report: &Report) -> Result<()> {
     let tag = options.tag.as_deref().unwrap_or(reference.tag());
     let tagged = Reference::parse(&format!("{}/{}:{tag}", reference.host(), reference.repository()))?;
     let store = super::open_store()?;
-    let kept = Kept::parse(&options.keep)?;
+    let kept = options.shape.kept()?;
     let asked = Asked { runtime: options.runtime.as_deref(), python: options.python.as_deref(), kept };
-    let (runtime, place) = asked.alone(options.level, &store, report)?;
+    let (runtime, place) = asked.alone(options.shape.level(), &store, report)?;
     let registry = Registry::open(&reference, options.insecure)?;
     let pushed = Pushed::open(&super::cache_directory()?, reference.host());
     report.doing(&format!("rebasing {}", reference.familiar()));

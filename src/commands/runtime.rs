@@ -8,7 +8,6 @@ use crate::cli::{self, RuntimeBuild, RuntimeInspect};
 use crate::error::{Context, Failure, Result};
 use crate::pack::Asked;
 use crate::report::{Loudness, Report};
-use crate::runtime::Kept;
 use crate::runtime_file::Runtime;
 use crate::sizes::Sizes;
 
@@ -23,9 +22,9 @@ pub fn run(options: &cli::Runtime) -> Result<()> {
 fn build(options: &RuntimeBuild) -> Result<()> {
     let report = Report::new(Loudness::Normal);
     let store = super::open_store()?;
-    let kept = Kept::parse(&options.keep)?;
+    let kept = options.shape.kept()?;
     let asked = Asked { runtime: None, python: options.python.as_deref(), kept };
-    let (runtime, place) = asked.alone(options.level, &store, &report)?;
+    let (runtime, place) = asked.alone(options.shape.level(), &store, &report)?;
     let default = || PathBuf::from(format!("cpython-{}.rt", runtime.python.version));
     let output = options.output.clone().unwrap_or_else(default);
     runtime.write(&place, &output)?;

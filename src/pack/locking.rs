@@ -48,7 +48,7 @@ pub fn lock(options: &cli::Project, output: Option<&Path>, store: &Store, report
         Some(_) => asked.find(store, report)?.0,
         None => find_python::find(asked.python, store.probes(), report)?,
     };
-    let packing = Packing::new(&interpreter, options.level, store, report);
+    let packing = Packing::new(&interpreter, options.shape.level(), store, report);
     let fetched = fetched(&packing, &project, options, None)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     let lock = lock_beside(&fetched.decision.pins, &fetched.wheels, &fetched.built, &interpreter, directory);

@@ -97,11 +97,14 @@ pub fn pack_with(
         let request = python.as_deref().filter(|_| options.runtime.is_none());
         python = Some(virtualenv.python(request, store, report)?);
     }
-    let kept = Kept::parse(options.keep.iter().chain(&project.keep))?;
+    // What is in a file of a runtime is there, small or not.
+    let small =
+        cli::Shape { small: options.shape.small && options.runtime.is_none(), ..options.shape.clone() };
+    let kept = small.kept()?.and(Kept::parse(&project.keep)?);
     let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref(), kept };
     let (interpreter, opened) = asked.find(store, report)?;
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
-    let packing = Packing { kept, ..Packing::new(&interpreter, options.level, store, report) };
+    let packing = Packing { kept, ..Packing::new(&interpreter, options.shape.level(), store, report) };
     let compiler = app::compiler(&packing, &project, options);
     let harvest = |report: &Report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok);
     let (runtime, installed, unowned, lock) = match &virtualenv {

@@ -31,7 +31,7 @@ pub fn of(options: &cli::Project, kept: Kept) -> Result<Recipe> {
     Ok(Recipe {
         coil: env!("CARGO_PKG_VERSION").into(),
         compressor: compressor(),
-        level: options.level,
+        level: options.shape.level(),
         keep: kept.words(),
         inputs,
         extras: choice.extras.into_iter().collect(),

@@ -50,6 +50,9 @@ pub fn layer(packing: &Packing) -> Result<StoredLayer<Facts>> {
         task.now("compiling");
         let compiled = |done, all| task.at(done, all);
         left_out.extend(packing.compiler().compile_told(&mut tree, &["python/lib"], &compiled)?);
+        if kept.has(Keep::Sourceless) {
+            packing.compiler().drop_sources(&mut tree, &["python/lib"]);
+        }
         task.now("compressing");
         let origin = format!("CPython {}", interpreter.full_version);
         report.done(&format!("harvested {origin} from {}", interpreter.base_prefix.display()));

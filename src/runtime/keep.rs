@@ -1,4 +1,5 @@
-//! What of a Python is left out of a runtime unless it is asked for, and the words it is asked for by.
+//! What of a Python is left out of a runtime unless it is asked for, and the words it is asked for by; and one thing the
+//! other way round, its sources.
 
 use std::fmt;
 
@@ -20,6 +21,8 @@ pub enum Keep {
     Nis,
     /// Byte code in `__pycache__` that coil does not compile: of other versions, of `-O`.
     Pycache,
+    /// The other way round: the standard library's byte code alone, without its sources.
+    Sourceless,
     /// Static libraries and what else building needs.
     Static,
     /// The standard library's own tests, and the extension modules that only they import.
@@ -30,15 +33,16 @@ pub enum Keep {
     Turtledemo,
 }
 
-use Keep::{Ensurepip, Headers, Idle, Nis, Pycache, Static, Tests, Tkinter, Turtledemo};
+use Keep::{Ensurepip, Headers, Idle, Nis, Pycache, Sourceless, Static, Tests, Tkinter, Turtledemo};
 
 /// Every part, its word, and what it is called in a sentence. Sorted by word.
-const PARTS: [(Keep, &str, &str); 9] = [
+const PARTS: [(Keep, &str, &str); 10] = [
     (Ensurepip, "ensurepip", "wheels in ensurepip"),
     (Headers, "headers", "headers"),
     (Idle, "idle", "IDLE"),
     (Nis, "nis", "nis"),
     (Pycache, "pycache", "byte code of others"),
+    (Sourceless, "sourceless", "byte code without its sources"),
     (Static, "static", "static libraries"),
     (Tests, "tests", "tests"),
     (Tkinter, "tkinter", "tkinter"),
@@ -172,6 +176,11 @@ mod tests {
         assert_eq!(failure.to_string(), "there is no part of a Python called \"tkiner\" to keep");
         assert_eq!(failure.advice(), Some("did you mean tkinter?"));
         let failure = Kept::parse(["everything"]).unwrap_err();
-        assert!(failure.advice().unwrap().ends_with("nis, pycache, static, tests, tkinter, turtledemo"));
+        assert!(
+            failure
+                .advice()
+                .unwrap()
+                .ends_with("nis, pycache, sourceless, static, tests, tkinter, turtledemo")
+        );
     }
 }

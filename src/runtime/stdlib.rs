@@ -148,7 +148,8 @@ impl Stdlib {
 
     /// What is to be kept and is nowhere in this standard library.
     pub fn nothing_to_keep(&self) -> Option<Keep> {
-        let here = |part: &Keep| !matches!(part, Keep::Headers | Keep::Static | Keep::Pycache);
+        let here =
+            |part: &Keep| !matches!(part, Keep::Headers | Keep::Sourceless | Keep::Static | Keep::Pycache);
         self.kept.less(self.met).parts().find(here)
     }
 
@@ -186,7 +187,7 @@ fn reason(name: &str, is_directory: bool, kept: Kept) -> Option<Reason> {
             Keep::Idle | Keep::Turtledemo => Some(Reason::Tk),
             Keep::Ensurepip => Some(Reason::Pip),
             Keep::Headers | Keep::Static => Some(Reason::Build),
-            Keep::Pycache => Some(Reason::Elsewhere),
+            Keep::Pycache | Keep::Sourceless => Some(Reason::Elsewhere),
             Keep::Nis => Some(Reason::Nis),
             // That this is left out is told where its libraries are looked for.
             Keep::Tkinter if last.ends_with(".so") => None,

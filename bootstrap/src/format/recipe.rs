@@ -19,7 +19,7 @@ pub struct Recipe {
     /// The library that compressed the layers, and its version: `libzstd 1.5.7`. Another one makes other
     /// bytes of the same layer.
     pub compressor: String,
-    /// The compression level, 1 to 22.
+    /// The compression level, -7 to 22 and not 0.
     pub level: i32,
     /// What was kept of the Python that is left out otherwise, in coil's words, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +93,7 @@ impl InputKind {
 impl Recipe {
     /// Says what is impossible about it.
     pub(super) fn check(&self) -> Result<(), String> {
-        if !(1..=22).contains(&self.level) {
+        if !matches!(self.level, -7..=-1 | 1..=22) {
             return Err(format!("its recipe has the compression level {}", self.level));
         }
         if let Some(name) = self.commands.keys().find(|name| !is_command_name(name)) {
@@ -171,6 +171,7 @@ mod tests {
         };
         refused(&|bad| bad.level = 0);
         refused(&|bad| bad.level = 23);
+        refused(&|bad| bad.level = -8);
         refused(&|bad| bad.inputs[0].name = "/home/me/project".into());
         refused(&|bad| bad.inputs[0].name = "project".into());
         refused(&|bad| bad.inputs[1].name = String::new());

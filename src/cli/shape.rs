@@ -1,0 +1,50 @@
+//! How large a file may be, and how long packing and unpacking may take.
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::layer::{DEFAULT_LEVEL, FAST_LEVEL, SMALL_LEVEL};
+use crate::runtime::{Keep, Kept};
+
+/// What is kept of a Python, and how hard all is compressed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Shape {
+    /// Keep what is left out of the Python otherwise: ensurepip, headers, idle, nis, pycache, static, tests, tkinter,
+    /// turtledemo. And sourceless: its byte code without sources.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub keep: Vec<String>,
+    /// Make the file as small as it gets: --level 19 --keep sourceless. Packing takes several times as long.
+    #[arg(long, conflicts_with = "fast")]
+    pub small: bool,
+    /// Make the first start as fast as it gets: --level -5. The file is larger by half.
+    #[arg(long)]
+    pub fast: bool,
+    /// How hard to compress, from -7 (larger, and unpacked faster) over 1 to 22 (small) [default: 9].
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = level)]
+    pub level: Option<i32>,
+}
+
+impl Shape {
+    /// zstd's level.
+    pub fn level(&self) -> i32 {
+        self.level.unwrap_or(match (self.small, self.fast) {
+            (true, _) => SMALL_LEVEL,
+            (_, true) => FAST_LEVEL,
+            _ => DEFAULT_LEVEL,
+        })
+    }
+
+    /// What is kept. Fails on a word that names nothing.
+    pub fn kept(&self) -> Result<Kept> {
+        let kept = Kept::parse(&self.keep)?;
+        Ok(if self.small { kept.and(Kept::of(Keep::Sourceless)) } else { kept })
+    }
+}
+
+/// zstd takes 0 for its own default, which is another one.
+fn level(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(level @ (-7..=-1 | 1..=22)) => Ok(level),
+        _ => Err("a level is one of -7 to -1, and of 1 to 22".into()),
+    }
+}
