@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what `--level` buys: size against the time of packing and of the first start, on the examples.
+"""Measures what `--level`, `--small` and `--fast` buy: size against the time of packing and of the first start, on the examples.
 
     benches/levels.py --coil target/release/coil [--python PYTHON] [--write TABLE.md]
 
@@ -20,7 +20,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEVELS = [1, 3, 6, 9, 12, 15, 19, 22]
+USUAL = "9"
+WAYS = {level: ["--level", level] for level in ["1", "3", "6", USUAL, "12", "15", "19", "22"]}
+WAYS |= {"--small": ["--small"], "--fast": ["--fast"], "--fast --keep sourceless": ["--fast", "--keep", "sourceless"]}
 # The project below examples/, and the words of a start that does something and ends.
 EXAMPLES = {
     "hello": ("hello", [], {}),
@@ -37,9 +39,10 @@ def main():
     parser.add_argument("--cache-dir", type=Path, default=Path("/dev/shm"), help="where everything is made (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=5, help="cold starts of each bundle (default: %(default)s)")
     parser.add_argument("--only", action="append", metavar="EXAMPLE", help="only this example; may be repeated")
+    parser.add_argument("--ways", type=lambda text: text.split(","), default=list(WAYS), help=f"of {', '.join(WAYS)}; {USUAL} must be among them (default: all)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file, too")
     options = parser.parse_args()
-    lines = ["| | level | bundle, MB | of level 9 | first pack, s of processor | cold start, ms | unpacking, ms of processor |", "|---|--:|--:|--:|--:|--:|--:|"]
+    lines = ["| | `--level` | bundle, MB | of level 9 | first pack, s of processor | cold start, ms | unpacking, ms of processor |", "|---|--:|--:|--:|--:|--:|--:|"]
     for name in options.only or EXAMPLES:
         with tempfile.TemporaryDirectory(prefix="coil-levels-", dir=options.cache_dir) as work:
             lines += table(options, name, Path(work))
@@ -52,25 +55,25 @@ def main():
 def table(options, name, work):
     project, words, variables = EXAMPLES[name]
     measured = {}
-    for level in LEVELS:
-        print(f"--- {name}, level {level}", file=sys.stderr)
-        bundle, cache = work / f"{name}-{level}", work / "packer"
+    for way in options.ways:
+        print(f"--- {name}, {way}", file=sys.stderr)
+        bundle, cache = work / f"{name} {way}", work / "packer"
         shutil.rmtree(cache, ignore_errors=True)
-        command = [options.coil.resolve(), "pack", ROOT / "examples" / project, "-o", bundle, "--python", options.python, "--level", level, "--quiet"]
+        command = [options.coil.resolve(), "pack", ROOT / "examples" / project, "-o", bundle, "--python", options.python, *WAYS[way], "--quiet"]
         seconds, _ = run(command, {"COIL_CACHE": str(cache)})
-        measured[level] = (bundle.stat().st_size, seconds, [], [])
+        measured[way] = (bundle.stat().st_size, seconds, [], [])
     for _ in range(options.starts):
-        for level in LEVELS:
+        for way in options.ways:
             cache = work / "cache"
             shutil.rmtree(cache, ignore_errors=True)
-            cold = run([work / f"{name}-{level}", *words], {"COIL_CACHE": str(cache), **variables})
-            warm = run([work / f"{name}-{level}", *words], {"COIL_CACHE": str(cache), **variables})
-            measured[level][2].append(1000 * cold[1])
-            measured[level][3].append(1000 * (cold[0] - warm[0]))
-    usual = measured[9][0]
-    for level, (size, seconds, starts, unpacking) in measured.items():
+            cold = run([work / f"{name} {way}", *words], {"COIL_CACHE": str(cache), **variables})
+            warm = run([work / f"{name} {way}", *words], {"COIL_CACHE": str(cache), **variables})
+            measured[way][2].append(1000 * cold[1])
+            measured[way][3].append(1000 * (cold[0] - warm[0]))
+    usual = measured[USUAL][0]
+    for way, (size, seconds, starts, unpacking) in measured.items():
         start, unpack = statistics.median(starts), statistics.median(unpacking)
-        yield f"| {name} | {level} | {size / 1e6:.1f} | {size / usual:.3f} | {seconds:.1f} | {start:.0f} | {unpack:.0f} |"
+        yield f"| {name} | {way} | {size / 1e6:.1f} | {size / usual:.3f} | {seconds:.1f} | {start:.0f} | {unpack:.0f} |"
 
 
 def run(command, variables):

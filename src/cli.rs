@@ -9,7 +9,7 @@ mod shape;
 mod units;
 
 pub use self::cache::{Add, Cache, CacheAction, Prune};
-pub use self::deploy::{Deploy, Rollback};
+pub use self::deploy::{Containers, Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
 pub use self::package::Package;
 pub use self::release::Release;

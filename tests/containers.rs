@@ -6,11 +6,12 @@ mod kit;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kit::docker::Docker;
 use kit::oci::Oci;
 use kit::{Bench, Ran, scratch, skip, standing};
 
@@ -52,61 +53,6 @@ fn tool(name: &str, words: &[&str]) -> Ran {
     let mut command = Command::new(name);
     command.args(words);
     Ran::of(command, b"")
-}
-
-/// A Docker daemon that touches nothing of the machine's network; it ends with the value.
-struct Docker {
-    daemon: Child,
-    directory: PathBuf,
-}
-
-impl Docker {
-    fn start() -> Docker {
-        let directory = standing("docker");
-        let path = |name: &str| directory.join(name).display().to_string();
-        let log = File::create(directory.join("log")).unwrap();
-        let daemon = Command::new("dockerd")
-            .args(["--iptables=false", "--bridge=none", "--host", &format!("unix://{}", path("socket"))])
-            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("dockerd is on PATH");
-        let docker = Docker { daemon, directory };
-        let start = Instant::now();
-        while docker.run(&["version"]).code() != Some(0) {
-            let log = fs::read_to_string(docker.directory.join("log")).unwrap_or_default();
-            assert!(start.elapsed() < Duration::from_secs(60), "dockerd does not start: {log}");
-            thread::sleep(Duration::from_millis(200));
-        }
-        docker
-    }
-
-    fn run(&self, words: &[&str]) -> Ran {
-        self.load(words, b"")
-    }
-
-    fn load(&self, words: &[&str], input: &[u8]) -> Ran {
-        let mut command = Command::new("docker");
-        command.args(["--host", &format!("unix://{}/socket", self.directory.display())]).args(words);
-        // The builder that is in the daemon itself, in all versions that have one.
-        command.env("DOCKER_BUILDKIT", "0");
-        Ran::of(command, input)
-    }
-
-    /// Runs a container as strictly as people do.
-    fn strictly(&self, words: &[&str]) -> Ran {
-        self.run(&[&["run", "--rm", "--network=none", "--read-only", "--tmpfs", "/tmp"], words].concat())
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        // It sees to its own children where it is asked to end.
-        let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
-        let _ = self.daemon.wait();
-    }
 }
 
 #[test]

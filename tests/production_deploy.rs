@@ -174,6 +174,7 @@ fn a_canary_that_dies_again_and_again_keeps_the_others_from_it() {
     assert_eq!(ran.code(), Some(1));
     assert_eq!(outcomes(&json(&ran), &["web1", "web2"]), ["rolled-back", "installed"]);
     assert!(ran.stderr.contains("died and was started again (restarts: "), "{ran}");
+    assert!(ran.stderr.contains("is active on 0 of 2 hosts; failed: web1\n"), "{ran}");
     for host in &hosts {
         assert_eq!(served(host).answers(), "release 1", "{}", host.name());
     }

@@ -59,7 +59,6 @@ fn every_module_of_the_standard_library_is_imported_in_an_empty_root() {
         return skip(&format!("no other root can be entered here: {reason}"));
     }
     let bench = Bench::new().file("src/tell.py", TELL);
-    let app = bench.pack(&["--app", "src", "-e", "tell.py", "--name", "tell"]);
     let mut original = Command::new("python3");
     // Without its site-packages: setuptools puts a distutils of its own in place of the standard library's.
     original.args(["-I", "-S", "-W", "ignore"]).arg(bench.path("src/tell.py"));
@@ -67,12 +66,41 @@ fn every_module_of_the_standard_library_is_imported_in_an_empty_root() {
         |ran: Ran| -> BTreeSet<String> { serde_json::from_value(ran.json()).expect("a list of names") };
     let outside = modules(Ran::of(original, b""));
     assert!(outside.len() > 400 && outside.contains("email.mime.text"), "{outside:?}");
-    let root = EmptyRoot::new().with_file("app", app.path()).env("COIL_CACHE", WRITABLE);
-    let root = root.env("HOME", WRITABLE).env("PYTHONWARNINGS", "ignore").env("COIL_INHERIT", "1");
-    let words: Vec<&str> = ["/app"].into_iter().chain(outside.iter().map(String::as_str)).collect();
-    let inside = modules(root.run(&words));
-    let lost: Vec<&String> = outside.difference(&inside).collect();
-    assert!(lost.is_empty(), "the original imports these, the bundle does not: {lost:?}");
+    for sources in [&[][..], &["--keep", "sourceless"]] {
+        let words = ["--app", "src", "-e", "tell.py", "--name", "tell"].iter().chain(sources);
+        let app = bench.pack(&words.copied().collect::<Vec<_>>());
+        let root = EmptyRoot::new().with_file("app", app.path()).env("COIL_CACHE", WRITABLE);
+        let root = root.env("HOME", WRITABLE).env("PYTHONWARNINGS", "ignore").env("COIL_INHERIT", "1");
+        let words: Vec<&str> = ["/app"].into_iter().chain(outside.iter().map(String::as_str)).collect();
+        let inside = modules(root.run(&words));
+        let lost: Vec<&String> = outside.difference(&inside).collect();
+        assert!(lost.is_empty(), "the original imports these, the bundle {sources:?} does not: {lost:?}");
+    }
+}
+
+#[test]
+fn without_its_sources_the_standard_library_runs_and_tells_where_it_fails() {
+    let bench = Bench::new().file("fail.py", "import json, sys\njson.loads(sys.argv[1])\n");
+    let small = bench.pack(&["fail.py", "--keep", "sourceless", "--level", "1"]);
+    let usual = bench.pack_to("usual", &["fail.py", "--level", "1"].map(PathBuf::from));
+    let size = |file: &Path| fs::metadata(file).unwrap().len() as f64;
+    assert!(size(small.path()) < 0.92 * size(usual.path()));
+    let mut command = Command::new(small.path());
+    command.env("COIL_CACHE", bench.path("cache")).arg("no JSON");
+    let failed = Ran::of(command, b"");
+    // The app's own lines are told, and the places in the library.
+    assert!(failed.stderr.contains("    json.loads(sys.argv[1])\n"), "{failed}");
+    assert!(failed.stderr.contains("json/decoder.py\", line "), "{failed}");
+    let mut command = Command::new(small.path());
+    command.env("COIL_CACHE", bench.path("cache")).env("COIL", "python").args([
+        "-m",
+        "json.tool",
+        "--compact",
+    ]);
+    assert_eq!(Ran::of(command, b"[1, 2]").printed(), "[1,2]");
+    // What was packed so stays so with another Python under it.
+    let inside = Ran::of(bench.coil(&["inspect", "--json", small.path().to_str().unwrap()]), b"").json();
+    assert_eq!(inside["recipe"]["keep"][0], "sourceless");
 }
 
 #[test]

@@ -183,7 +183,7 @@ def packed(options, tool, place):
     done = place.directory / "packed.json"
     how = hashlib.sha256(Path(tools.__file__).read_bytes()).hexdigest()[:16]  # what each tool is told
     key = [tool.version, how, place.machine.version, place.app.digest()]
-    if tool.name == "coil":
+    if isinstance(tool, tools.Coil):
         stat = options.coil.stat()
         key.append([stat.st_size, stat.st_mtime_ns])
     if done.exists() and not options.repack:

@@ -77,7 +77,7 @@ class Virtualenv(Tool):
 
 
 class Coil(Tool):
-    name, title = "coil", "**coil**"
+    name, title, flags = "coil", "**coil**", []
     carries = "Python, whole standard library, byte code, OpenSSL, SQLite, libc"
 
     def prepare(self, place):
@@ -85,11 +85,20 @@ class Coil(Tool):
 
     def first(self, place):
         app, index = place.app, ["--no-index", "--find-links", self.machine.wheels]
-        pack = [self.options.coil, "pack", "--quiet", "--app", "src", "-e", f"-m {app.package}", "--name", app.name]
+        pack = [self.options.coil, "pack", "--quiet", *self.flags, "--app", "src", "-e", f"-m {app.package}", "--name", app.name]
         return [[*pack, *self.requirements(place), *index, "--python", self.machine.python, "-o", place.out / app.name]]
 
     def variables(self, place):
         return {"COIL_CACHE": "{home}/.cache/coil"}  # a store prepared for the whole machine would not be emptied
+
+
+class CoilSmall(Coil):
+    name, title, flags = "coil-small", "coil --small", ["--small"]
+    carries = Coil.carries + "; the standard library as byte code alone"
+
+
+class CoilFast(Coil):
+    name, title, flags = "coil-fast", "coil --fast", ["--fast"]
 
 
 class PyInstaller(Tool):
@@ -301,4 +310,4 @@ class Nuitka(Tool):
         yield ["cp", place.cache / "build" / app.name, place.out / app.name]
 
 
-ALL = [Virtualenv, Coil, PyInstaller, PyInstallerDirectory, Nuitka, PyApp, PyAppCompiled, Scie, PexVenvShell, PexVenv, Pex, Shiv, Zipapp]
+ALL = [Virtualenv, Coil, CoilSmall, CoilFast, PyInstaller, PyInstallerDirectory, Nuitka, PyApp, PyAppCompiled, Scie, PexVenvShell, PexVenv, Pex, Shiv, Zipapp]

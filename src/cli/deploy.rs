@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Volume;
+use crate::deploy::containers::Kind;
 use crate::deploy::{Host, PARALLEL};
 
 /// `coil deploy`
@@ -17,6 +18,9 @@ pub struct Deploy {
     /// The bundle. Only what a host lacks is sent.
     #[arg(long, value_name = "FILE")]
     pub bundle: PathBuf,
+    /// For hosts that run containers.
+    #[command(flatten)]
+    pub containers: Containers,
     /// Activate on so many hosts first, the first ones named, and look at them again after --wait.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub canary: usize,
@@ -24,7 +28,7 @@ pub struct Deploy {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_wait, requires = "canary")]
     pub wait: Duration,
     /// Install only: what is active stays active.
-    #[arg(long, conflicts_with_all = ["canary", "wait", "keep_going", "rollback_on_failure"])]
+    #[arg(long, conflicts_with_all = ["canary", "wait", "keep_going", "rollback_on_failure", "run"])]
     pub no_activate: bool,
     /// Activate on the hosts that have the release, though others could not get it.
     #[arg(long)]
@@ -49,9 +53,28 @@ pub struct Rollback {
     /// A bundle of the app, instead of its name.
     #[arg(long, value_name = "FILE", conflicts_with = "app")]
     pub bundle: Option<PathBuf>,
+    /// For hosts that run containers.
+    #[command(flatten)]
+    pub containers: Containers,
     /// How much to say.
     #[command(flatten)]
     pub volume: Volume,
+}
+
+/// For hosts that run containers.
+#[derive(Debug, Args)]
+pub struct Containers {
+    /// The hosts run containers: their docker or podman gets the bundle's image, as APP:RELEASE and, once it is everywhere,
+    /// as APP:current.
+    #[arg(long)]
+    pub image: bool,
+    /// Which engine there is meant [default: docker where it is installed, else podman].
+    #[arg(long, value_enum, requires = "image", hide_possible_values = true, value_name = "docker|podman")]
+    pub engine: Option<Kind>,
+    /// A line for each host's shell once the image is the current one, such as `systemctl restart site`; $COIL_IMAGE and
+    /// $COIL_PREVIOUS are the images' names. Where it fails, what was current is again.
+    #[arg(long, value_name = "COMMAND", requires = "image")]
+    pub run: Option<String>,
 }
 
 /// Which hosts, and how they are reached.

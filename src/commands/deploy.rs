@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::release::App;
 
-use crate::cli::{Deploy, Rollback};
-use crate::deploy::{Course, Offering, Outcome, Ssh, State, json, roll_back, roll_out, table};
+use crate::cli::{self, Deploy, Rollback};
+use crate::deploy::containers::{Containers, Offer, OfferedImage, Place, repository};
+use crate::deploy::{
+    Course, Offered, Offering, Outcome, Services, Ssh, State, json, roll_back, roll_out, table,
+};
 use crate::error::{Failure, Result};
 use crate::report::{Loudness, Report};
 
@@ -14,8 +17,6 @@ use crate::report::{Loudness, Report};
 pub fn run(options: &Deploy) -> Result<()> {
     let report = Report::new(options.volume.or(Loudness::Normal));
     report.doing(&format!("reading {}", options.bundle.display()));
-    let offering = Offering::of(&options.bundle)?;
-    report.leave();
     let ssh = Ssh::new(options.reach.ssh.as_deref(), options.reach.sudo)?;
     let course = Course {
         parallel: options.reach.parallel,
@@ -25,12 +26,52 @@ pub fn run(options: &Deploy) -> Result<()> {
         keep_going: options.keep_going,
         roll_back: options.rollback_on_failure,
     };
-    let outcomes = roll_out(&offering, &options.reach.hosts, &ssh, &course, &report);
+    let hosts = &options.reach.hosts;
+    let (app, release, outcomes) = if options.containers.image {
+        let offer = Offer::of(&options.bundle, super::image::created()?.as_deref())?;
+        report.leave();
+        let ssh = ssh.for_any_user();
+        let image =
+            OfferedImage::new(containers(&options.containers, offer.repository(), &ssh, &report), &offer);
+        let outcomes = roll_out(&image, hosts, &course, &report);
+        (offer.repository().to_owned(), offer.release().to_owned(), outcomes)
+    } else {
+        let offering = Offering::of(&options.bundle)?;
+        report.leave();
+        let outcomes = roll_out(&Offered { ssh: &ssh, offering: &offering }, hosts, &course, &report);
+        (offering.app().to_owned(), offering.release().to_owned(), outcomes)
+    };
     report.leave();
-    let (app, release) = (offering.app(), offering.release());
-    let text = if options.reach.json { json(app, Some(release), &outcomes)? } else { table(&outcomes) };
+    let text = if options.reach.json { json(&app, Some(&release), &outcomes)? } else { table(&outcomes) };
     print(&text)?;
-    verdict(&outcomes, if course.activate { State::Active } else { State::Installed }, app, release)
+    let back = back(&options.containers, &app);
+    verdict(&outcomes, if course.activate { State::Active } else { State::Installed }, &back, &release)
+}
+
+/// The hosts of a user who runs containers.
+fn containers<'a>(
+    options: &'a cli::Containers,
+    app: &str,
+    ssh: &'a Ssh,
+    report: &'a Report,
+) -> Containers<'a> {
+    let place = Place { engine: options.engine, repository: app.to_owned() };
+    Containers { ssh, place, run: options.run.as_deref(), report }
+}
+
+/// The options of `coil rollback` that undo this.
+fn back(options: &cli::Containers, app: &str) -> String {
+    let mut words = format!("--app {app}");
+    if options.image {
+        words += " --image";
+    }
+    if let Some(engine) = options.engine {
+        words += &format!(" --engine {}", engine.word());
+    }
+    if let Some(run) = &options.run {
+        words += &format!(" --run {}", shlex::try_quote(run).unwrap_or_default());
+    }
+    words
 }
 
 /// Puts the previous release back on hosts; prints what became of each.
@@ -48,7 +89,14 @@ pub fn run_rollback(options: &Rollback) -> Result<()> {
         }
     };
     let ssh = Ssh::new(options.reach.ssh.as_deref(), options.reach.sudo)?;
-    let outcomes = roll_back(&app, &options.reach.hosts, &ssh, options.reach.parallel, &report);
+    let (hosts, parallel) = (&options.reach.hosts, options.reach.parallel);
+    let outcomes = if options.containers.image {
+        let ssh = ssh.for_any_user();
+        let app = containers(&options.containers, &repository(&app), &ssh, &report);
+        roll_back(&app, hosts, parallel, &report)
+    } else {
+        roll_back(&Services { ssh: &ssh, app: &app }, hosts, parallel, &report)
+    };
     report.leave();
     print(&if options.reach.json { json(&app, None, &outcomes)? } else { table(&outcomes) })?;
     let failed = names(&outcomes, |outcome| outcome.outcome != State::RolledBack);
@@ -59,13 +107,13 @@ pub fn run_rollback(options: &Rollback) -> Result<()> {
 }
 
 /// An error unless every host is as it was meant to be, with what to type next.
-fn verdict(outcomes: &[Outcome], meant: State, app: &str, release: &str) -> Result<()> {
+fn verdict(outcomes: &[Outcome], meant: State, back: &str, release: &str) -> Result<()> {
     let good = outcomes.iter().filter(|outcome| outcome.outcome == meant).count();
     if good == outcomes.len() {
         return Ok(());
     }
     let what = if meant == State::Active { "active" } else { "installed" };
-    let failed = names(outcomes, |outcome| outcome.outcome == State::Failed);
+    let failed = names(outcomes, |outcome| outcome.error.is_some());
     let failure = Failure::new(format!(
         "release {release} is {what} on {good} of {} hosts; failed: {failed}",
         outcomes.len()
@@ -76,7 +124,7 @@ fn verdict(outcomes: &[Outcome], meant: State, app: &str, release: &str) -> Resu
         (_, Some(hint)) if outcomes.len() == 1 => hint,
         (true, _) => "nothing has changed for anybody; deploy again, and only what is still lacking is sent".to_owned(),
         (false, _) => format!(
-            "`coil rollback {have} --app {app}` puts back what was before; or deploy again, and only what is still \
+            "`coil rollback {have} {back}` puts back what was before; or deploy again, and only what is still \
              lacking is sent"
         ),
     }))

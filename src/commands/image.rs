@@ -265,7 +265,7 @@ fn of_bundle(bundle: &Bundle) -> Parts {
 }
 
 /// The time that the user states for everything that is made, if he does.
-fn created() -> Result<Option<String>> {
+pub(super) fn created() -> Result<Option<String>> {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
     epoch.as_deref().map(created::rfc3339).transpose()
 }

@@ -5,9 +5,11 @@
 //! before it. ssh is the user's own program; nothing here knows keys, addresses or passwords, and nothing is
 //! changed on a host but by the launcher's own commands.
 
+pub mod containers;
 mod offering;
 mod outcome;
 mod process;
+mod release;
 mod remote;
 mod rollout;
 mod script;
@@ -17,6 +19,7 @@ mod transfer;
 pub use self::offering::Offering;
 pub use self::outcome::{Outcome, State, json, table};
 pub use self::process::{Host, Ssh};
+pub use self::release::{Offered, Services};
 pub use self::rollout::{Course, roll_back, roll_out};
 pub use self::send::send;
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::script::{NO_RELEASE, NOT_ROOT};
+use super::script::{self, NO_RELEASE, NOT_ROOT};
 use crate::error::{Context, Failure, Result};
 
 /// How much of what a host says is kept, in bytes.
@@ -51,6 +51,7 @@ impl fmt::Display for Host {
 pub struct Ssh {
     words: Vec<String>,
     sudo: bool,
+    any_user: bool,
 }
 
 impl Ssh {
@@ -60,7 +61,12 @@ impl Ssh {
         let words = shlex::split(named).filter(|words| !words.is_empty());
         let words =
             words.ok_or_else(|| Failure::new(format!("{named:?} is no command to reach hosts with")))?;
-        Ok(Ssh { words, sudo })
+        Ok(Ssh { words, sudo, any_user: false })
+    }
+
+    /// The same for what a login that is not root may do as well.
+    pub fn for_any_user(self) -> Self {
+        Ssh { any_user: true, ..self }
     }
 
     /// Starts `line` on `host`, as root.
@@ -75,7 +81,9 @@ impl Ssh {
             // Nobody could answer.
             command.args(["-o", "BatchMode=yes"]);
         }
-        command.arg(&host.0).arg(super::script::as_root(line, self.sudo));
+        let line =
+            if self.any_user { script::as_login(line, self.sudo) } else { script::as_root(line, self.sudo) };
+        command.arg(&host.0).arg(line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().context(|| format!("cannot start {} for {host}", self.words[0]))?;
         Remote::of(host.clone(), child)
@@ -104,7 +112,8 @@ pub struct Ended {
     pub code: Option<i32>,
     /// What it wrote to standard output, from where it had been read to.
     pub output: String,
-    errors: String,
+    /// What it and ssh wrote to standard error.
+    pub errors: String,
 }
 
 impl Remote {
@@ -142,9 +151,14 @@ impl Remote {
         self.sent
     }
 
+    /// Sends nothing more.
+    pub fn say_no_more(&mut self) {
+        drop(self.input.take());
+    }
+
     /// Sends nothing more and waits for its end.
     pub fn end(mut self) -> Result<Ended> {
-        drop(self.input.take());
+        self.say_no_more();
         let mut output = Vec::new();
         // What cannot be read was not said; the status tells.
         let _ = (&mut self.output).take(KEPT).read_to_end(&mut output);

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::offering::Offering;
 use super::outcome::{Outcome, State, bytes};
-use super::process::{Host, Ssh};
-use super::remote;
-use super::transfer::{Transfer, bring};
+use super::process::Host;
+use super::release::{App, Release};
+use super::transfer::Transfer;
 use crate::error::Failure;
 use crate::report::Report;
 
@@ -32,15 +31,9 @@ pub struct Course {
 }
 
 /// Brings the release to all hosts and activates it, and says for each how that ended.
-pub fn roll_out(
-    offering: &Offering,
-    hosts: &[Host],
-    ssh: &Ssh,
-    course: &Course,
-    report: &Report,
-) -> Vec<Outcome> {
+pub fn roll_out(release: &impl Release, hosts: &[Host], course: &Course, report: &Report) -> Vec<Outcome> {
     let go_on = AtomicBool::new(true);
-    let install = |host: &Host| install(offering, host, ssh, report);
+    let install = |host: &Host| install(release, host, report);
     let mut outcomes: Vec<Outcome> =
         side_by_side(hosts, course.parallel, &go_on, install).into_iter().flatten().collect();
     let failed = outcomes.iter().any(|outcome| outcome.outcome == State::Failed);
@@ -53,7 +46,7 @@ pub fn roll_out(
     let activate = |wave: &[usize], outcomes: &mut Vec<Outcome>| {
         let activate = |index: &usize| {
             let mut outcome = outcomes[*index].clone();
-            activate(offering, &hosts[*index], ssh, report, &mut outcome);
+            activate(release, &hosts[*index], report, &mut outcome);
             if outcome.outcome == State::Failed {
                 go_on.store(false, Ordering::Relaxed);
             }
@@ -72,7 +65,7 @@ pub fn roll_out(
         let check = |index: &usize| {
             let started = Instant::now();
             let mut outcome = outcomes[*index].clone();
-            if let Err(failure) = remote::check(ssh, &hosts[*index], offering.app(), offering.release()) {
+            if let Err(failure) = release.check(&hosts[*index]) {
                 fail(&mut outcome, &failure, report);
                 go_on.store(false, Ordering::Relaxed);
             }
@@ -86,18 +79,18 @@ pub fn roll_out(
     }
     activate(rest, &mut outcomes);
     if course.roll_back && !go_on.load(Ordering::Relaxed) {
-        take_back(offering, hosts, ssh, course, report, &mut outcomes);
+        take_back(release, hosts, course, report, &mut outcomes);
     }
     outcomes
 }
 
 /// Puts the previous release of `app` back on all hosts. A host that fails stops no other.
-pub fn roll_back(app: &str, hosts: &[Host], ssh: &Ssh, parallel: usize, report: &Report) -> Vec<Outcome> {
+pub fn roll_back(app: &impl App, hosts: &[Host], parallel: usize, report: &Report) -> Vec<Outcome> {
     let back = |host: &Host| {
         let mut outcome = nothing_yet(host);
         let started = Instant::now();
         let _task = report.task(&format!("{host}: rolling back"));
-        go_back(app, host, ssh, report, &mut outcome);
+        go_back(app, host, report, &mut outcome);
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome
     };
@@ -117,10 +110,10 @@ fn nothing_yet(host: &Host) -> Outcome {
     }
 }
 
-fn install(offering: &Offering, host: &Host, ssh: &Ssh, report: &Report) -> Outcome {
+fn install(release: &impl Release, host: &Host, report: &Report) -> Outcome {
     let started = Instant::now();
     let mut transfer = Transfer::default();
-    let result = bring(ssh, host, offering, report, &mut transfer);
+    let result = release.bring(host, report, &mut transfer);
     let mut outcome = nothing_yet(host);
     outcome.seconds = started.elapsed().as_secs_f64();
     outcome.sent = transfer.sent;
@@ -130,17 +123,18 @@ fn install(offering: &Offering, host: &Host, ssh: &Ssh, report: &Report) -> Outc
         Ok(()) => {
             outcome.outcome = State::Installed;
             let (sent, seconds) = (bytes(outcome.sent), outcome.seconds);
-            report.done(&format!("{host}: installed {}, {sent} sent, {seconds:.1} s", offering.release()));
+            let (done, id) = (release.arrived(), release.id());
+            report.done(&format!("{host}: {done} {id}, {sent} sent, {seconds:.1} s"));
         }
         Err(failure) => fail(&mut outcome, &failure, report),
     }
     outcome
 }
 
-fn activate(offering: &Offering, host: &Host, ssh: &Ssh, report: &Report, outcome: &mut Outcome) {
+fn activate(release: &impl Release, host: &Host, report: &Report, outcome: &mut Outcome) {
     let started = Instant::now();
     let task = report.task(&format!("{host}: activating"));
-    let said = remote::run(ssh, host, offering.app(), Some(offering.release()), "activate");
+    let said = release.activate(host);
     drop(task);
     let seconds = started.elapsed().as_secs_f64();
     outcome.seconds += seconds;
@@ -148,7 +142,7 @@ fn activate(offering: &Offering, host: &Host, ssh: &Ssh, report: &Report, outcom
     match said.result {
         Ok(_) => {
             outcome.outcome = State::Active;
-            report.done(&format!("{host}: activated {}, {seconds:.1} s", offering.release()));
+            report.done(&format!("{host}: activated {}, {seconds:.1} s", release.id()));
         }
         Err(failure) => fail(outcome, &failure, report),
     }
@@ -170,22 +164,21 @@ fn watch(wait: Duration, canaries: usize, report: &Report) {
 
 /// Puts back the release before on every host that was activated.
 fn take_back(
-    offering: &Offering,
+    release: &impl Release,
     hosts: &[Host],
-    ssh: &Ssh,
     course: &Course,
     report: &Report,
     outcomes: &mut [Outcome],
 ) {
     let new = |outcome: &Outcome| {
-        let changed = outcome.before.is_some() && outcome.before.as_deref() != Some(offering.release());
-        changed && outcome.now.as_deref() == Some(offering.release())
+        let changed = outcome.before.is_some() && outcome.before.as_deref() != Some(release.id());
+        changed && outcome.now.as_deref() == Some(release.id())
     };
     let those: Vec<usize> = (0..hosts.len()).filter(|index| new(&outcomes[*index])).collect();
     let back = |index: &usize| {
         let mut outcome = outcomes[*index].clone();
         let started = Instant::now();
-        go_back(offering.app(), &hosts[*index], ssh, report, &mut outcome);
+        go_back(release, &hosts[*index], report, &mut outcome);
         outcome.seconds += started.elapsed().as_secs_f64();
         outcome
     };
@@ -195,8 +188,8 @@ fn take_back(
     }
 }
 
-fn go_back(app: &str, host: &Host, ssh: &Ssh, report: &Report, outcome: &mut Outcome) {
-    let said = remote::run(ssh, host, app, None, "rollback");
+fn go_back(app: &impl App, host: &Host, report: &Report, outcome: &mut Outcome) {
+    let said = app.go_back(host);
     outcome.before = outcome.before.take().or(said.before);
     outcome.now = said.current;
     match said.result {

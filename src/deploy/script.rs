@@ -28,6 +28,11 @@ pub fn as_root(line: &str, sudo: bool) -> String {
     format!("exec sh -c '{outer}' coil '{line}'")
 }
 
+/// Runs `line` as the user who logs in, or as root where that is wanted.
+pub fn as_login(line: &str, sudo: bool) -> String {
+    if sudo { as_root(line, true) } else { format!("exec sh -c '{line}'") }
+}
+
 /// Receives a bundle of `app` whose transfer is called `sum`: with the launcher of a release that is there and speaks
 /// as we do, else with one of `length` bytes that is sent first.
 pub fn receive(app: &str, release: &str, length: usize, sum: &str) -> String {

@@ -64,6 +64,7 @@ pub struct Encoded {
 }
 
 /// A layer as it is stored.
+#[derive(Clone)]
 pub struct EncodedLayer {
     /// What the manifest says of it.
     pub descriptor: oci::Descriptor,
@@ -72,6 +73,7 @@ pub struct EncodedLayer {
     bytes: EncodedBytes,
 }
 
+#[derive(Clone)]
 enum EncodedBytes {
     As(Bytes),
     Unpacked(Bytes, Compression),
@@ -89,10 +91,12 @@ impl Encoded {
         let cannot = || format!("cannot compress the image of {}", image.name);
         let layers = image.layers.iter().map(|layer| EncodedLayer::new(layer, compression));
         let layers = layers.collect::<io::Result<Vec<_>>>().context(cannot)?;
-        Ok(Encoded::of(image.config.clone(), layers, image))
+        Ok(Encoded::of(image, layers))
     }
 
-    fn of(config: Vec<u8>, layers: Vec<EncodedLayer>, image: &Image) -> Encoded {
+    /// The image with its layers as they are given, bottom first, each compressed in a way of its own.
+    pub fn of(image: &Image, layers: Vec<EncodedLayer>) -> Encoded {
+        let config = image.config.clone();
         let annotations = image.annotations.clone();
         let manifest = oci::encode(&oci::Manifest {
             schema_version: 2,

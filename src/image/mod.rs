@@ -58,7 +58,7 @@ use crate::layer::BlobPlace;
 use crate::rebase;
 use crate::runtime_file::Runtime;
 
-pub use self::compression::{Compression, Encoded};
+pub use self::compression::{Compression, Encoded, EncodedLayer};
 pub use self::layout::{Format, write};
 pub use self::reference::Reference;
 pub use self::settings::Settings;

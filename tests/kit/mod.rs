@@ -9,6 +9,7 @@
 
 mod arrivals;
 mod bench;
+pub mod docker;
 pub mod empty_root;
 pub mod faults;
 #[path = "../../src/wheel/fixture.rs"]

@@ -96,7 +96,7 @@ impl Canary {
         let canary =
             Canary { beside: Beside::new(&app.stem(name), Role::Canary, release.id()), weight, address };
         let brought_up = || {
-            if !Canary::there(app).is_some_and(|there| there.id() == release.id()) {
+            if Canary::there(app).is_none_or(|there| there.id() != release.id()) {
                 Canary::withdraw(app);
                 canary.bring_up(app, release, service)?;
             }
