@@ -5,6 +5,7 @@
 
 mod kit;
 
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -31,11 +32,10 @@ fn served(host: &Host) -> Served<'_> {
 }
 
 /// A release that ends at once.
-fn broken() -> Packed {
-    apps::asgi_with(
-        "packaged-bad",
-        Asgi { release: "bad", code: "raise SystemExit('no such luck')", ..Asgi::default() },
-    )
+fn broken() -> &'static Packed {
+    static BROKEN: OnceLock<Packed> = OnceLock::new();
+    let asgi = Asgi { release: "bad", code: "raise SystemExit('no such luck')", ..Asgi::default() };
+    BROKEN.get_or_init(|| apps::asgi_with("packaged-bad", asgi))
 }
 
 /// What of the app is anywhere: units, releases, what is unpacked, the package's own files.
@@ -54,7 +54,7 @@ fn apt_deploys_and_goes_back_without_a_request_lost() {
     let bad = broken();
     let Some(lan) = Lan::wanted() else { return };
     let mut host = lan.host("web1").start();
-    for (bundle, version) in [(&app.one, "1.0"), (&app.two, "2.0"), (&bad, "3.0")] {
+    for (bundle, version) in [(&app.one, "1.0"), (&app.two, "2.0"), (bad, "3.0")] {
         bring(&host, bundle, version, "deb");
     }
     let state = |host: &Host| host.run("dpkg-query -W -f '${Status} ${Version}' asgi").printed();
@@ -133,7 +133,7 @@ fn rpm_deploys_and_goes_back_without_a_request_lost() {
     let bad = broken();
     let Some(lan) = Lan::wanted() else { return };
     let host = lan.host("web1").flavour(Flavour::Tools).start();
-    for (bundle, version) in [(&app.one, "1.0"), (&app.two, "2.0"), (&bad, "3.0")] {
+    for (bundle, version) in [(&app.one, "1.0"), (&app.two, "2.0"), (bad, "3.0")] {
         bring(&host, bundle, version, "rpm");
     }
     // The host is Debian's: what a package needs there, be it the shell, is nothing that rpm knows.
