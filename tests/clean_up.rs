@@ -144,6 +144,7 @@ fn a_prepared_store_serves_starts_that_write_nothing() {
     let packed = app("app", "stored");
     let installed = packed.start().env("COIL", "install").arg(&store).run().printed();
     assert!(Path::new(&installed).starts_with(&store), "{installed}");
+    assert_eq!(packed.start().env("COIL", "install").arg("--quiet").arg(&store).run().printed(), "");
     assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o755, "everybody can read it");
     age(Path::new(&installed), 3);
     let before = listing(&store);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use coil_bootstrap::bundle::Bundle;
 use kit::docker::Docker;
 use kit::oci::Oci;
+use kit::outcomes::of;
 use kit::production::ssh::{Config, Way};
 use kit::production::{Host, Lan, apps};
 use kit::{Bench, Packed, Ran, scratch, skip, standing};
@@ -36,11 +37,6 @@ fn image_id(bench: &Bench, packed: &Packed) -> String {
     let words = ["image".as_ref(), packed.path().as_os_str(), "-o".as_ref(), file.as_os_str()];
     Ran::of(bench.coil(&words), b"").succeeded();
     Oci::read(&file).id()
-}
-
-/// What JSON says of the host.
-fn of<'a>(told: &'a Value, host: &str) -> &'a Value {
-    told["hosts"].as_array().unwrap().iter().find(|one| one["host"] == host).unwrap()
 }
 
 fn sent(told: &Value, host: &str) -> u64 {

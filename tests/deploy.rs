@@ -14,6 +14,7 @@ use std::thread;
 
 use coil_bootstrap::bundle::Bundle;
 use kit::mounts::cannot_mount;
+use kit::outcomes::{json, of};
 use kit::{Bench, Packed, Ran, bundle_of, heavy, on_a_server, scratch, skip};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -126,16 +127,6 @@ fn app(version: &str) -> App {
     let packed = bundle_of(place.path(), &heavy(version, 1, 1), on_a_server());
     let id = Bundle::open(packed.path()).unwrap().digest().hex()[..12].to_owned();
     App { _place: place, packed, id }
-}
-
-/// What JSON says of the host.
-fn of<'a>(told: &'a Value, host: &str) -> &'a Value {
-    let hosts = told["hosts"].as_array().unwrap();
-    hosts.iter().find(|one| one["host"] == host).unwrap_or_else(|| panic!("{host} is not in {told}"))
-}
-
-fn json(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"))
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coil_bootstrap::bundle::Bundle;
+use kit::outcomes::{json, of};
 use kit::{Bench, Packed, Ran, small};
 use serde_json::Value;
 
@@ -143,16 +144,7 @@ fn app(version: &str) -> App {
     App { packed, id }
 }
 
-/// What JSON says of the host.
-fn of<'a>(told: &'a Value, host: &str) -> &'a Value {
-    let hosts = told["hosts"].as_array().unwrap();
-    hosts.iter().find(|one| one["host"] == host).unwrap_or_else(|| panic!("{host} is not in {told}"))
-}
-
-fn json(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"))
-}
-
+/// Why it failed for the host.
 fn why<'a>(told: &'a Value, host: &str) -> &'a str {
     of(told, host)["error"].as_str().unwrap_or_default()
 }

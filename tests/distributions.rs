@@ -32,6 +32,7 @@ static = 'static'
 schedule = 'daily'
 [tool.coil.env]
 SECRET_KEY = { required = true }
+LEVEL = 'in \"fo\"'
 ";
 
 /// A bench with the bundle `My_Site`, which has services.
@@ -287,7 +288,13 @@ fn other_supervisors_are_told_what_to_keep_running_and_how_it_is_started() {
         assert!(text.contains(&start), "{text}");
         assert!(!text.contains("nightly"));
         let script = fs::read_to_string(bench.path(supervisor).join("etc/My_Site/supervised.py")).unwrap();
-        assert!(script.contains("{\"web\": \"/run/My_Site/My_Site.sock\"}.get(name)"), "{script}");
+        for line in [
+            "ADDRESSES = {\"web\": \"/run/My_Site/My_Site.sock\"}",
+            "DEFAULTS = {\"LEVEL\": \"in \\\"fo\\\"\"}",
+            "REQUIRED = [\"SECRET_KEY\"]",
+        ] {
+            assert!(script.lines().any(|there| there == line), "{line}: {script}");
+        }
         assert!(script.contains("# nightly runs by a schedule (daily)"), "{script}");
         let left = script.split('@').count();
         assert_eq!(left, 1, "{script}");

@@ -8,6 +8,7 @@ mod kit;
 use std::time::{Duration, Instant};
 
 use kit::production::apps::{self, Versions};
+use kit::production::client;
 use kit::production::{Lan, Served};
 
 /// Exchanges the releases so many times: four ways in turn, each to the other release than the one that serves.
@@ -39,6 +40,9 @@ fn exchange(served: &Served<'_>, times: usize, keep_alive: bool) {
         String::from_utf8(served.host.read(&format!("/var/lib/{}/activations.log", served.name))).unwrap();
     assert!(log.lines().count() > times, "{log}");
     assert!(!log.contains("refused"), "{log}");
+    // What is done before each start is no news.
+    let said = format!("journalctl --no-pager -u '{}*' | grep /var/lib/coil/", served.name);
+    assert_eq!(served.host.run(&said).stdout, "");
 }
 
 /// Does that with an app at a place, `:PORT` or the path of a socket.
@@ -78,4 +82,31 @@ fn gunicorn_at_a_port_whose_workers_load_the_app_themselves_is_exchanged() {
 #[test]
 fn uvicorn_at_a_unix_socket_is_exchanged() {
     exchanged(apps::asgi_at_a_file, "/run/asgi/asgi.sock", "/", &[(20, false), (8, true)]);
+}
+
+#[test]
+fn the_django_example_is_migrated_and_asked_before_anybody_meets_it() {
+    if !apps::wanted() {
+        return;
+    }
+    let site = apps::example();
+    let Some(lan) = Lan::wanted() else { return };
+    let host = lan.host("web1").start();
+    host.copy_in(site.path(), "/root/site");
+    let own = |words: &str| {
+        let ran = host.run(&format!("cd /root && COIL={words}"));
+        eprintln!("COIL={words}: {ran}");
+        ran
+    };
+    own("install ./site").succeeded();
+    let refused = own("activate ./site");
+    assert!(refused.stderr.contains("site does not start without SECRET_KEY"), "{refused}");
+    // A site that answers to its own name is asked by another one.
+    host.run("sed -i 's/^#SECRET_KEY=/SECRET_KEY=x/; s/^ALLOWED_HOSTS=.*/ALLOWED_HOSTS=site.example/' /etc/site/env");
+    own("activate ./site").succeeded();
+    let page = || client::get(&host.socket("/run/site/site.sock"), "/").unwrap().body;
+    assert!(page().contains("0 entries so far"), "{}", page());
+    assert!(own("exec ./site manage seed").succeeded().stdout.contains("3 entries written."));
+    assert!(page().contains("3 entries so far"), "{}", page());
+    own("status ./site").succeeded();
 }

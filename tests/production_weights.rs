@@ -62,8 +62,9 @@ fn is_shared(served: &Served<'_>, bad: &Packed) {
 
 fn bad(listen: &str) -> Packed {
     let web = "probe = \"/\"";
+    // Two tests pack theirs at the same time.
     apps::asgi_with(
-        "weights-bad",
+        if listen.is_empty() { "weights-bad" } else { "weights-bad-file" },
         Asgi { release: "bad", code: "STATUS = 500", listen, web, ..Asgi::default() },
     )
 }

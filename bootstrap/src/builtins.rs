@@ -1,5 +1,6 @@
 //! The launcher's own commands: `COIL=NAME ./app`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -71,7 +72,7 @@ const ALL: [(&str, Builtin, &str); 16] = [
     (
         "install",
         Builtin::Install,
-        "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME",
+        "unpack into /var/lib/coil, or DIR, for every user; with services: a release in /var/lib/NAME; --quiet",
     ),
     ("python", Builtin::Python, "start the interpreter inside, with ARGS"),
     ("receive", Builtin::Receive, "take a bundle from `coil deploy` over standard input, and install it"),
@@ -181,10 +182,17 @@ fn clean(host: &Host) -> Result<String> {
     Ok(text)
 }
 
+/// Unpacks, and says where to, unless `--quiet` is said: what a service does before each of its starts is no news.
+fn install(bundle: &Bundle, host: &Host) -> Result<String> {
+    let (options, named): (Vec<_>, Vec<_>) = host.args.iter().skip(1).partition(|arg| *arg == "--quiet");
+    let said = install_at(bundle, host, named.first().copied())?;
+    Ok(if options.is_empty() { said } else { String::new() })
+}
+
 /// Unpacks into the directory that is named, or the system's store. A bundle with services becomes a release as well,
 /// where systemd runs them and no other directory is named.
-fn install(bundle: &Bundle, host: &Host) -> Result<String> {
-    if let Some(named) = host.args.get(1) {
+fn install_at(bundle: &Bundle, host: &Host, named: Option<&OsString>) -> Result<String> {
+    if let Some(named) = named {
         return Ok(format!("{}\n", first_start::install_into(bundle, host, Path::new(named))?.display()));
     }
     if bundle.manifest().production.services.is_empty() || !release::is_possible() {

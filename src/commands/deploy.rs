@@ -113,7 +113,7 @@ fn verdict(outcomes: &[Outcome], meant: State, back: &str, release: &str) -> Res
         return Ok(());
     }
     let what = if meant == State::Active { "active" } else { "installed" };
-    let failed = names(outcomes, |outcome| outcome.outcome == State::Failed);
+    let failed = names(outcomes, |outcome| outcome.error.is_some());
     let failure = Failure::new(format!(
         "release {release} is {what} on {good} of {} hosts; failed: {failed}",
         outcomes.len()

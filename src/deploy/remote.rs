@@ -1,6 +1,7 @@
 //! The launcher's own commands on a host: activate, rollback, status.
 
 use coil_bootstrap::receive::offer::is_release;
+use coil_bootstrap::release::RESTARTS;
 use serde_json::Value;
 
 use super::process::{Host, Ssh};
@@ -52,10 +53,15 @@ pub fn check(ssh: &Ssh, host: &Host, app: &str, release: &str) -> Result<()> {
     let units = status["units"].as_object().into_iter().flatten();
     for (unit, state) in units.filter(|(unit, _)| unit.ends_with(&format!("@{release}.service"))) {
         let state = state.as_str().unwrap_or_default();
+        let words = format!("`journalctl -u {unit}` on {host} has its last words");
+        if let Some((_, count)) = state.split_once(RESTARTS) {
+            return Err(
+                Failure::new(format!("{unit} died and was started again (restarts: {count})")).hint(words)
+            );
+        }
         // Between two starts a service of a timer is inactive.
         if !(state.starts_with("active") || state.starts_with("inactive")) {
-            return Err(Failure::new(format!("{unit} is {state}"))
-                .hint(format!("`journalctl -u {unit}` on {host} has its last words")));
+            return Err(Failure::new(format!("{unit} is {state}")).hint(words));
         }
     }
     match said.current {

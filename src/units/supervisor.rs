@@ -3,7 +3,7 @@
 //! They keep processes running; none of them hands a socket over from one release to the next, so a new release is a
 //! restart there.
 
-use coil_bootstrap::format::production::{DRAIN, Kind, Service};
+use coil_bootstrap::format::production::{DRAIN, Kind, Service, Setting};
 
 use super::{Definition, Place};
 use crate::error::{Failure, Result};
@@ -109,14 +109,28 @@ fn start_script(place: &Place) -> String {
     let addresses: Vec<String> =
         services.filter_map(|name| Some(format!("\"{name}\": \"{}\"", place.address(name)?))).collect();
     let file = place.file.display().to_string();
+    let settings = &place.manifest.production.settings;
+    let default =
+        |(name, said): (&String, &Setting)| Some(format!("\"{name}\": {}", literal(said.default.as_ref()?)));
+    let defaults: Vec<String> = settings.iter().filter_map(default).collect();
+    let required = settings.iter().filter(|(_, said)| said.required);
+    let required: Vec<String> = required.map(|(name, _)| format!("\"{name}\"")).collect();
     include_str!("../../runtime-templates/supervised.py")
         .replace("@ADDRESSES@", &addresses.join(", "))
+        .replace("@REQUIRED@", &required.join(", "))
         .replace("@SETTINGS@", &app.settings().display().to_string())
         .replace("@STATE@", &app.home().join("state").display().to_string())
         .replace("@SCRIPT@", &format!("/etc/{}/supervised.py", app.name()))
         .replace("@USER@", &app.user())
         .replace("@APP@", app.name())
         .replace("@FILE@", &file)
+        // Last, as it is the one that a project writes freely.
+        .replace("@DEFAULTS@", &defaults.join(", "))
+}
+
+/// A text, which has no control characters, as Python reads it.
+fn literal(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The path of the bundle as a shell reads it; it was checked to be plain.

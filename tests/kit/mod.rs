@@ -20,6 +20,7 @@ pub mod index;
 mod lean;
 pub mod mounts;
 pub mod oci;
+pub mod outcomes;
 mod packed;
 mod probe;
 pub mod production;
@@ -44,7 +45,7 @@ pub use packed::{Packed, Start};
 pub use probe::{lean_probe, probe};
 pub use ran::Ran;
 pub use runtime::{QUICK, cache_with_lean_runtime, cache_with_runtime, lean_runtime_file, runtime_file};
-pub use small::{bundle_of, heavy, on_a_server, small, snapshot};
+pub use small::{bundle_of, heavy, noise, on_a_server, small, snapshot};
 
 /// Where all tests keep what they make.
 pub fn ground() -> &'static Path {

@@ -43,7 +43,7 @@ pub use canary::{address as canary_address, front};
 pub use exec::exec;
 pub use remove::remove;
 pub use settings::unwritten as unwritten_settings;
-pub use status::status;
+pub use status::{RESTARTS, status};
 pub use store::{Release, id, install, static_files};
 pub use systemd::is_in_charge as is_possible;
 pub use units::{Unit, all as units};

@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::format::manifest::Manifest;
 use crate::format::time::rfc3339;
 
+/// What stands between a unit's state and how often it was started again after it had died.
+pub const RESTARTS: &str = ", restarts: ";
+
 /// Tells it as text, or as JSON for programs.
 pub fn status(bundle: &Bundle, as_json: bool) -> Result<String> {
     let app = App::of(bundle.manifest());
@@ -62,8 +65,12 @@ impl Known {
         let mut units = Vec::new();
         if systemd::is_in_charge() {
             for unit in patterns.flat_map(|pattern| systemd::loaded(&pattern)) {
-                let state = Properties::of(&unit, &["ActiveState", "SubState"]);
-                let text = format!("{} ({})", state.get("ActiveState"), state.get("SubState"));
+                let state = Properties::of(&unit, &["ActiveState", "SubState", "NRestarts"]);
+                let mut text = format!("{} ({})", state.get("ActiveState"), state.get("SubState"));
+                // One that dies again and again is active in between.
+                if !matches!(state.get("NRestarts"), "" | "0") {
+                    text += &format!("{RESTARTS}{}", state.get("NRestarts"));
+                }
                 units.push((unit, text));
             }
         }

@@ -91,8 +91,9 @@ fn template(app: &App, name: &str, service: &Service) -> Unit {
     text += &format!("\n[Service]\nType={kind}\n");
     // What was unpacked fits this machine and is there, whatever happened to either since: a host whose C library was
     // updated, a store that was deleted. The service itself may not write to it.
+    // Its output would be a line in the journal at every start; a launcher that does not know the last word leaves it.
     let file_of = format!("{releases}/%i/{app_name}");
-    text += &format!("ExecStartPre=+/usr/bin/env COIL=install {file_of} {SYSTEM_STORE}\n");
+    text += &format!("ExecStartPre=+/usr/bin/env COIL=install {file_of} {SYSTEM_STORE} --quiet\n");
     text += &format!("ExecStart={file_of}\n");
     text += &format!("Environment=COIL_RUN={name} PYTHONUNBUFFERED=1\n");
     for file in environment_files(app, &format!("{releases}/%i")) {

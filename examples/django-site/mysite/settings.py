@@ -3,7 +3,7 @@
 DJANGO_DB      the SQLite database, by default db.sqlite3 in the working directory
 SECRET_KEY     signs sessions; without one, every start makes its own and logs everybody out
 DEBUG          1 for error pages with tracebacks
-ALLOWED_HOSTS  the names the site answers to, separated by commas
+ALLOWED_HOSTS  the names the site answers to beside localhost, separated by commas
 """
 
 import os
@@ -13,7 +13,8 @@ from django.core.management.utils import get_random_secret_key
 
 DEBUG = os.environ.get("DEBUG") == "1"
 SECRET_KEY = os.environ.get("SECRET_KEY") or get_random_secret_key()
-ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+# A new release is asked by the name localhost before anybody else meets it.
+ALLOWED_HOSTS = ["localhost", *os.environ.get("ALLOWED_HOSTS", "127.0.0.1,[::1]").split(",")]
 
 # The source tree may be read-only, so nothing is ever written beside this file.
 DATABASES = {

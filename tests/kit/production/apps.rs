@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::kit::{Bench, Packed, skip};
+use crate::kit::{self, Bench, Packed, QUICK, skip};
 
 /// Whether tests with these apps are wanted: on hosts, and with wheels from the index. Says so if not.
 pub fn wanted() -> bool {
@@ -34,7 +34,12 @@ pub fn bench() -> &'static Bench {
     BENCH.get_or_init(|| Bench::standing("production").with_network())
 }
 
-/// The Django example: gunicorn, a unix socket. It answers at `/release`.
+/// The Django example as it is.
+pub fn example() -> Packed {
+    pack("site", "example", &place_of_example(), None)
+}
+
+/// Two versions of it that answer at `/release`: gunicorn, a unix socket.
 pub fn site() -> &'static Versions {
     static SITE: OnceLock<Versions> = OnceLock::new();
     SITE.get_or_init(|| Versions::of("site", |release| site_with(&format!("site-{release}"), release, None)))
@@ -51,8 +56,7 @@ pub fn site_unloaded() -> &'static Versions {
 /// A version of the Django example; at a port without `--preload`, or as it is.
 fn site_with(file: &str, release: &str, port: Option<&str>) -> Packed {
     let source = bench().path(&format!("{file}.src"));
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/django-site");
-    let copied = Command::new("cp").arg("-r").args([&example, &source]).status();
+    let copied = Command::new("cp").arg("-r").args([&place_of_example(), &source]).status();
     assert!(copied.is_ok_and(|status| status.success()), "the example cannot be copied");
     let urls = format!(
         "from django.contrib import admin
@@ -74,10 +78,9 @@ urlpatterns = [
             std::fs::write(source.join(name), text.replace(from, to)).expect("a bench can be written");
         };
         edit("mysite/gunicorn_conf.py", "preload_app = True", "preload_app = False");
-        let listen = format!("[tool.coil.services.web]\nlisten = \"{port}\"\n[tool.coil.commands]");
-        edit("pyproject.toml", "[tool.coil.commands]", &listen);
+        edit("pyproject.toml", "probe = ", &format!("listen = \"{port}\"\nprobe = "));
     }
-    pack("site", file, &source)
+    pack("site", file, &source, None)
 }
 
 /// An app of nothing but a socket: uvicorn, port 8000, ready when it listens. It answers everywhere.
@@ -116,11 +119,17 @@ pub struct Asgi<'a> {
     pub web: &'a str,
     /// The program `release.py`.
     pub step: &'a str,
+    /// More requirements than uvicorn.
+    pub requirements: &'a str,
+    /// A file of so many bytes that do not compress.
+    pub noise: usize,
+    /// The runtime, as a file; that of this machine if there is none.
+    pub runtime: Option<&'a Path>,
 }
 
 /// Packs it.
 pub fn asgi_with(file: &str, asgi: Asgi<'_>) -> Packed {
-    let Asgi { release, listen, code, commands, web, step } = asgi;
+    let Asgi { release, listen, code, commands, web, step, requirements, noise, runtime } = asgi;
     let listen = if listen.is_empty() { "8000" } else { listen };
     let main = format!(
         r#"STATUS = 200
@@ -153,13 +162,20 @@ listen = \"{listen}\"
     let files = [
         ("main.py", &*main),
         ("pyproject.toml", &project),
-        ("requirements.txt", "uvicorn\n"),
+        ("requirements.txt", &format!("uvicorn\n{requirements}\n")),
         ("release.py", step),
     ];
     for (name, text) in files {
         std::fs::write(place(name), text).expect("a bench can be written");
     }
-    pack("asgi", file, &place(""))
+    if noise > 0 {
+        std::fs::write(place("noise"), kit::noise(1, noise)).expect("a bench can be written");
+    }
+    pack("asgi", file, &place(""), runtime)
+}
+
+fn place_of_example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/django-site")
 }
 
 impl Versions {
@@ -168,7 +184,8 @@ impl Versions {
     }
 }
 
-fn pack(name: &str, file: &str, source: &Path) -> Packed {
-    let words: [PathBuf; 5] = [source.into(), "--name".into(), name.into(), "--level".into(), "1".into()];
+fn pack(name: &str, file: &str, source: &Path, runtime: Option<&Path>) -> Packed {
+    let mut words: Vec<PathBuf> = vec![source.into(), "--name".into(), name.into(), QUICK.into()];
+    words.extend(runtime.into_iter().flat_map(|runtime| ["--runtime".into(), runtime.to_owned()]));
     bench().pack_to(file, &words)
 }

@@ -222,6 +222,12 @@ impl Host {
         assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", file.display());
     }
 
+    /// Copies what is below a directory of this machine to the same places below its root.
+    pub fn copy_all_in(&self, directory: &Path) {
+        let copied = Command::new("cp").arg("-rp").arg(directory.join(".")).arg(self.path("/")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", directory.display());
+    }
+
     /// Writes a file in it.
     pub fn write(&self, path: &str, text: &str) {
         // Over there, where a link leads to what it names.

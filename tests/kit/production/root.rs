@@ -17,6 +17,8 @@ pub enum Flavour {
     Plain,
     /// The same with nginx and haproxy; neither is started.
     Proxies,
+    /// The same with sudo, rpm, supervisord, runit and s6; none of them is started.
+    Tools,
 }
 
 /// The release of Debian.
@@ -32,12 +34,13 @@ const EDITION: &str = "1";
 
 impl Flavour {
     /// All of them.
-    pub const ALL: [Flavour; 2] = [Flavour::Plain, Flavour::Proxies];
+    pub const ALL: [Flavour; 3] = [Flavour::Plain, Flavour::Proxies, Flavour::Tools];
 
     fn name(self) -> &'static str {
         match self {
             Flavour::Plain => "plain",
             Flavour::Proxies => "proxies",
+            Flavour::Tools => "tools",
         }
     }
 
@@ -45,6 +48,7 @@ impl Flavour {
         match self {
             Flavour::Plain => PACKAGES.to_owned(),
             Flavour::Proxies => format!("{PACKAGES},nginx-light,haproxy"),
+            Flavour::Tools => format!("{PACKAGES},sudo,rpm,supervisor,runit,s6"),
         }
     }
 
@@ -80,7 +84,7 @@ fn make(flavour: Flavour, place: &Path) {
 
 const FINISH: &str = "
     systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer
-    systemctl -q disable nginx haproxy 2>/dev/null || true
+    systemctl -q disable nginx haproxy supervisor 2>/dev/null || true
     rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /var/log/bootstrap.log /etc/machine-id /var/lib/dbus/machine-id
     passwd -q -d root
     mkdir -p /etc/systemd/journald.conf.d

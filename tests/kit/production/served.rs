@@ -53,7 +53,7 @@ impl<'a> Served<'a> {
 
     /// The release that serves, by what the bundle itself says.
     pub fn current(&self) -> String {
-        let told = self.host.run("COIL=status /root/1 --json").json();
+        let told = self.host.run(&format!("COIL=status /var/lib/{0}/current/{0} --json", self.name)).json();
         told["current"].as_str().unwrap_or_default().to_owned()
     }
 

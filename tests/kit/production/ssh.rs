@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::apps;
 use super::host::Host;
 use super::lan::Lan;
 use crate::kit::Ran;
@@ -92,6 +93,13 @@ impl Config {
     pub fn ssh(&self, host: &str, script: &str) -> Ran {
         let mut command = Command::new("ssh");
         command.arg("-F").arg(&self.file).args([host, script]);
+        Ran::of(command, b"")
+    }
+
+    /// `coil` with these words, which reaches hosts so.
+    pub fn coil(&self, words: &[&str]) -> Ran {
+        let mut command = apps::bench().coil(words);
+        command.env("COIL_SSH", format!("ssh -F {}", self.file.display()));
         Ran::of(command, b"")
     }
 }
