@@ -43,14 +43,15 @@ const FILES: [&str; 22] = [
     "test_zoneinfo",
 ];
 
-/// Starts the bundle `$0/t` in the root `$0`, which has a /tmp and a /proc, and the devices of this machine.
+/// Starts the bundle `$0/t` in the root `$0`, which has a /tmp and a /proc, and the devices of this machine. Ctrl-C is heard, also
+/// where whoever runs the tests ignores it, as shells do for what they run in the background.
 const ENTER: &str = r#"
 root=$0
 mkdir -p "$root/tmp" "$root/proc" "$root/dev"
 mount --rbind /proc "$root/proc"
 mount --rbind /dev "$root/dev"
 chroot=$(PATH=$PATH:/usr/sbin:/sbin command -v chroot)
-exec env -i HOME=/tmp PATH=/usr/bin:/bin COIL_CACHE=/tmp/cache "$chroot" "$root" /t "$@"
+exec env --default-signal=INT -i HOME=/tmp PATH=/usr/bin:/bin COIL_CACHE=/tmp/cache "$chroot" "$root" /t "$@"
 "#;
 
 #[test]
@@ -121,15 +122,12 @@ fn a_part_of_cpythons_own_tests_passes_in_a_root_with_tmp_and_proc() {
     fs::create_dir(bench.path("root")).unwrap();
     fs::rename(app.path(), bench.path("root/t")).unwrap();
     let root = bench.path("root").display().to_string();
-    // What fails is run again, alone: some of them measure time, on a machine that does other things beside them.
-    let options = ["-j2", "-w", "--timeout", "120"];
+    let options = ["-j2", "--timeout", "120"];
     let words: Vec<&str> = [root.as_str()].into_iter().chain(options).chain(FILES).collect();
     let ran = mounting(ENTER, &words);
     assert_eq!(ran.code(), Some(0), "{ran}");
-    let count =
-        |what: &str| ran.stdout.lines().filter(|line| line.starts_with("0:") && line.contains(what)).count();
-    let (passed, again) = (count(" passed"), count(" failed ("));
-    assert!(passed + again >= FILES.len() && again < 3, "{ran}");
+    let passed = ran.stdout.lines().filter(|line| line.starts_with("0:") && line.contains(" passed")).count();
+    assert_eq!(passed, FILES.len(), "{ran}");
 }
 
 /// A Python whose `test` package is there: the first on PATH, else another one there or of pyenv's.
