@@ -232,11 +232,14 @@ impl Handover<'_> {
         instances.iter().try_for_each(|instance| instance.wait(since))
     }
 
-    /// Ends what an activation that was killed has left of this release and does not wait for connections: it may never do
-    /// so again, because it had been made deaf to be ended.
+    /// Ends what an activation that was killed was about to end of this release, and had made deaf: it would never wait for
+    /// connections again.
     fn end_left(&self, instances: &[Instance<'_>]) -> Result<()> {
-        let deaf = instances.iter().filter(|instance| instance.is_web() && !instance.is_listening());
-        let left = deaf.map(|instance| instance.unit().to_owned());
+        let begun = ending::begun(self.app);
+        let deaf = |instance: &&Instance<'_>| {
+            instance.is_web() && begun.iter().any(|unit| unit == instance.unit()) && !instance.is_listening()
+        };
+        let left = instances.iter().filter(deaf).map(|instance| instance.unit().to_owned());
         let runs = |unit: &String| !matches!(systemd::state(unit).as_str(), "inactive" | "failed");
         self.end(&left.filter(runs).collect::<Vec<_>>())
     }
@@ -306,7 +309,7 @@ impl Handover<'_> {
         let services = &self.manifest.production.services;
         let web = services.iter().filter(|(_, service)| service.kind == Kind::Web);
         let addresses = web.map(|(name, service)| units::address(self.app, name, service));
-        ending::end(units, &addresses.flat_map(|address| listening::sockets(&address)).collect())
+        ending::end(self.app, units, &addresses.flat_map(|address| listening::sockets(&address)).collect())
     }
 
     /// Leaves everything as it was before.

@@ -116,6 +116,7 @@ impl Canary {
         deafen(&[canary.beside.unit()], &listening::sockets(&canary.address));
         canary.beside.close();
         let _ = fs::remove_file(record(app));
+        let _ = fs::remove_dir(run(app));
     }
 
     fn bring_up(&self, app: &App, release: &Release, service: &Service) -> Result<()> {

@@ -1,12 +1,15 @@
 //! The end of what served: each instance ends what it has begun, and no connection is lost to one that is about to go.
+//!
+//! Which instances are about to end stands in `/run/APP/ending` while they are: one that was made deaf and not ended, because
+//! whoever did that was killed, would never answer again.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::app::UNITS;
+use super::app::{App, UNITS, write_whole};
 use super::hush::hush;
 use super::listening;
 use super::store::is_id;
@@ -17,25 +20,43 @@ use crate::error::Result;
 /// How long a connection that was accepted may take to send its request before its server is told to end.
 const HUSH: Duration = Duration::from_millis(100);
 
-/// Ends these instances when each has ended what it has begun. They take no connection at these sockets any more before they
-/// are told.
-pub fn end(units: &[String], sockets: &BTreeSet<u64>) -> Result<()> {
+/// How often it is looked whether another process of them has begun to wait for connections meanwhile.
+const LOOKS: usize = 10;
+
+/// Ends these instances of the app when each has ended what it has begun. They take no connection at these sockets any more
+/// before they are told.
+pub fn end(app: &App, units: &[String], sockets: &BTreeSet<u64>) -> Result<()> {
     if units.is_empty() {
         return Ok(());
     }
+    let record = record(app);
+    let _ = record.parent().map(fs::create_dir_all);
+    write_whole(&record, 0o644, units.join("\n").as_bytes())?;
     deafen(units, sockets);
     let words = ["stop", "--"].into_iter().chain(units.iter().map(String::as_str));
     systemctl(&words.collect::<Vec<_>>())?;
     for unit in units {
         let _ = systemctl(&["reset-failed", "--", unit]);
     }
+    let _ = fs::remove_file(&record);
+    // Where its sockets are there, too, it stays.
+    let _ = record.parent().map(fs::remove_dir);
     Ok(())
+}
+
+/// The instances that somebody was about to end, and may have made deaf.
+pub fn begun(app: &App) -> Vec<String> {
+    let text = fs::read_to_string(record(app)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Has these instances take no connection any more at these sockets, and gives them time for those that they have taken.
 pub fn deafen(units: &[String], sockets: &BTreeSet<u64>) {
-    let hushed: Vec<bool> = units.iter().map(|unit| hush(sockets, &listening::processes(unit))).collect();
-    if hushed.contains(&true) {
+    for _ in 0..LOOKS {
+        let hushed: Vec<bool> = units.iter().map(|unit| hush(sockets, &listening::processes(unit))).collect();
+        if !hushed.contains(&true) {
+            return;
+        }
         thread::sleep(HUSH);
     }
 }
@@ -63,8 +84,12 @@ pub fn template_of(unit: &str) -> String {
 /// Removes units of these names, as far as they are coil's.
 pub fn remove_units<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
     let remove = |name: &&str| {
-        let path = Path::new(UNITS).join(name);
+        let path = PathBuf::from(UNITS).join(name);
         fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) && fs::remove_file(path).is_ok()
     };
     if names.filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+}
+
+fn record(app: &App) -> PathBuf {
+    PathBuf::from("/run").join(app.name()).join("ending")
 }
