@@ -26,7 +26,7 @@ pub const DEFAULT_LEVEL: i32 = 9;
 /// The level after which files get no smaller, whatever the price (docs/COMPRESSION.md).
 pub const SMALL_LEVEL: i32 = 19;
 
-/// A level that is unpacked in half the time.
+/// A level that is decoded in two thirds of the time, and larger by two thirds (docs/COMPRESSION.md).
 pub const FAST_LEVEL: i32 = -5;
 
 /// The library that compresses, with its version: another one makes other bytes of the same tree.
