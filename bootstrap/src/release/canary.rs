@@ -103,7 +103,13 @@ impl Canary {
             canary.record(app, weight)?;
             proxies.give(&canary.address, weight)
         };
-        brought_up().inspect_err(|_| Canary::withdraw(app))
+        brought_up().inspect_err(|_| {
+            Canary::withdraw(app);
+            // What was not far enough to be known as one.
+            if canary.beside.has_units() {
+                canary.beside.close();
+            }
+        })
     }
 
     /// Ends it, where there is one: first it gets no more requests, then it ends those that it has.

@@ -29,18 +29,17 @@ pub fn end(app: &App, units: &[String], sockets: &BTreeSet<u64>) -> Result<()> {
     if units.is_empty() {
         return Ok(());
     }
-    let record = record(app);
-    let _ = record.parent().map(fs::create_dir_all);
-    write_whole(&record, 0o644, units.join("\n").as_bytes())?;
+    let mut ending: BTreeSet<String> = begun(app).into_iter().collect();
+    ending.extend(units.iter().cloned());
+    note(app, &ending);
     deafen(units, sockets);
     let words = ["stop", "--"].into_iter().chain(units.iter().map(String::as_str));
     systemctl(&words.collect::<Vec<_>>())?;
     for unit in units {
         let _ = systemctl(&["reset-failed", "--", unit]);
     }
-    let _ = fs::remove_file(&record);
-    // Where its sockets are there, too, it stays.
-    let _ = record.parent().map(fs::remove_dir);
+    ending.retain(|unit| !units.contains(unit));
+    note(app, &ending);
     Ok(())
 }
 
@@ -88,6 +87,21 @@ pub fn remove_units<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
         fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) && fs::remove_file(path).is_ok()
     };
     if names.filter(remove).count() > 0 { systemctl(&["daemon-reload"]) } else { Ok(()) }
+}
+
+/// Writes down which instances are about to end. It is for the case of a kill alone: where it cannot be written, all goes on.
+fn note(app: &App, units: &BTreeSet<String>) {
+    let record = record(app);
+    let Some(directory) = record.parent() else { return };
+    if units.is_empty() {
+        let _ = fs::remove_file(&record);
+        // Where sockets of the app are in it, it stays.
+        let _ = fs::remove_dir(directory);
+        return;
+    }
+    let lines: Vec<&str> = units.iter().map(String::as_str).collect();
+    let _ = fs::create_dir_all(directory);
+    let _ = write_whole(&record, 0o644, lines.join("\n").as_bytes());
 }
 
 fn record(app: &App) -> PathBuf {
