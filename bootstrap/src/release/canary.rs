@@ -129,8 +129,9 @@ impl Canary {
         let since = changes::now();
         self.beside.close();
         fs::create_dir_all(run(app)).map_err(Error::at("create", &run(app)))?;
-        self.beside.open(app, &release.units()?, &self.address)?;
+        // First, so that what a kill leaves of it is known.
         self.record(app, 0)?;
+        self.beside.open(app, &release.units()?, &self.address)?;
         let instance = Instance::beside(service, &self.beside, self.address.clone());
         instance.start()?;
         instance.wait(since)?;
