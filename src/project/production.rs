@@ -90,6 +90,12 @@ pub fn chosen(
     for name in types.iter().filter(|name| is_unit_name(name)) {
         said.entry(name.clone()).or_insert_with(|| Said::nothing(name));
     }
+    if let Some(name) = said.keys().find(|name| is_taken(name)) {
+        return Err(Failure::new(format!(
+            "{file}: the service {name:?} would have the units of a release on trial"
+        ))
+        .hint("give it another name: canary, trial, and what ends with -canary or -trial are taken"));
+    }
     let service = |(name, said): (String, Said)| match commands.get(&name) {
         Some(command) => Ok((name, said.of(command))),
         None => {
@@ -102,6 +108,11 @@ pub fn chosen(
         }
     };
     said.into_iter().map(service).collect()
+}
+
+/// Whether the units of a service with this name would be those of a release beside the one that serves.
+fn is_taken(name: &str) -> bool {
+    matches!(name.rsplit_once('-').map_or(name, |(_, role)| role), "canary" | "trial")
 }
 
 fn service(name: &str, value: &toml::Table, file: &str) -> Result<Said> {
@@ -259,6 +270,10 @@ mod tests {
         let said = |text: &str| of(text, &[("web", "a.py"), ("clock", "b.py")], &[]).unwrap_err();
         assert_eq!(said("wbe = {}").advice(), Some("did you mean web?"));
         assert_eq!(said("web = { listn = 1 }").advice(), Some("did you mean listen?"));
+        for name in ["canary", "api-trial"] {
+            let failure = of("", &[(name, "a.py")], &[name]).unwrap_err();
+            assert!(failure.to_string().contains("would have the units of a release on trial"), "{failure}");
+        }
         assert_eq!(
             said("web = { listen = \"localhost\" }").to_string(),
             "coil.toml: listen of the service web must be a port, an address with a port, or the path of a socket"
