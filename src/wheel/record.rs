@@ -36,11 +36,13 @@ pub enum Algorithm {
     Sha512,
 }
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Reads RECORD: claims by path; the error is the end of a sentence about the file.
 pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Claim>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
     let mut claims = BTreeMap::new();
-    for row in rows(text.strip_prefix('\u{feff}').unwrap_or(text))? {
+    for row in rows(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))? {
         let mut fields = row.into_iter();
         let path = fields.next().unwrap_or_default();
         let (hash, size) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -174,8 +176,9 @@ fn rows(text: &str) -> Result<Vec<Vec<String>>, String> {
     Ok(rows)
 }
 
+/// A field as it is written. Quoted is also what would be taken for the mark of a byte order, at the beginning of the file.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\r', '\n']) {
+    if field.contains([',', '"', '\r', '\n']) || field.starts_with(BYTE_ORDER_MARK) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
         field.to_owned()
@@ -225,6 +228,8 @@ mod tests {
                 .map(|(path, claim)| (path.to_owned(), claim.clone()))
                 .into();
         assert_eq!(parse(write(&claims).as_bytes()), Ok(claims));
+        let first: BTreeMap<_, _> = [("\u{feff}a".to_owned(), claim)].into();
+        assert_eq!(parse(write(&first).as_bytes()), Ok(first), "it stands at the beginning of the file");
     }
 
     #[test]
