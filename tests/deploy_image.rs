@@ -35,7 +35,7 @@ exec env -i PATH="$home/bin:HOSTS/tools" HOME="$home" sh -c "$2"
 "#;
 
 /// The programs of a host, beside its engine.
-const TOOLS: [&str; 9] = ["sh", "sed", "sort", "head", "tail", "cat", "mkdir", "date", "env"];
+const TOOLS: [&str; 10] = ["sh", "sleep", "sed", "sort", "head", "tail", "cat", "mkdir", "date", "env"];
 
 /// Hosts, and what `coil` is started with.
 struct Hosts {
@@ -300,6 +300,25 @@ fn a_command_that_fails_leaves_what_was_current_and_stops_there() {
             && fresh.tags("web4") == [one.id.as_str()],
         "{told}"
     );
+}
+
+#[test]
+fn two_changes_of_an_app_on_a_host_do_not_mix_and_nothing_that_is_started_is_in_their_way() {
+    let hosts = Hosts::named(&["web1"]);
+    let (one, two) = (app("1"), app("2"));
+    symlink("/usr/bin/flock", hosts.bench.path("tools/flock")).unwrap();
+    // What is left running has not the lock.
+    hosts.deploy(&one, &["web1", "--run", "sleep 60 >/dev/null 2>&1 & echo $! >$HOME/pid"]).succeeded();
+    let lock = fs::File::open(hosts.path("web1", ".local/state/coil/images/small.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let told = json(&hosts.deploy(&two, &["web1", "--json"]));
+    assert_eq!(why(&told, "web1"), "somebody else is making a release current there");
+    assert!(hosts.is("web1", "current", &one));
+    drop(lock);
+    hosts.deploy(&two, &["web1"]).succeeded();
+    assert!(hosts.is("web1", "current", &two) && hosts.is("web1", "previous", &one));
+    let left = hosts.read("web1", "pid");
+    assert!(Command::new("kill").arg(left.trim()).status().unwrap().success(), "it ran until now");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, Kind};
 use super::offer::{Archive, Offer};
-use super::script::{LOADED, NO_ANSWER, NO_ENGINE, Place, REFUSED};
+use super::script::{BUSY, LOADED, NO_ANSWER, NO_ENGINE, Place, REFUSED};
 use crate::deploy::process::{Ended, Host, Ssh};
 use crate::deploy::transfer::Transfer;
 use crate::error::{Failure, Result};
@@ -143,6 +143,8 @@ pub fn failure(ended: &Ended, engine: Option<Kind>, host: &Host) -> Failure {
             .hint(format!("`ssh {host} systemctl start {name}` starts it; --engine chooses another")),
         Some(REFUSED) if is_full(ended) => Failure::new(format!("no space is left for its images: {said}"))
             .hint(format!("make room there: `ssh {host} {name} image prune` removes images without a name")),
+        Some(BUSY) => Failure::new("somebody else is making a release current there".to_owned())
+            .hint("do the same again when that has ended"),
         Some(REFUSED) => Failure::new(format!("{name} did not load the image: {said}")),
         _ => said,
     }

@@ -16,6 +16,9 @@ pub const NO_ANSWER: i32 = 80;
 /// Its exit status where the engine does not load an archive.
 pub const REFUSED: i32 = 81;
 
+/// Its exit status where another change of the same app is under way.
+pub const BUSY: i32 = 82;
+
 /// What the host says of what it has loaded: the image's id.
 pub const LOADED: &str = "coil-loaded ";
 
