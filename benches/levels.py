@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 USUAL = "9"
 WAYS = {level: ["--level", level] for level in ["1", "3", "6", USUAL, "12", "15", "19", "22"]}
-WAYS |= {"--small": ["--small"], "--fast": ["--fast"], "--fast --keep sourceless": ["--fast", "--keep", "sourceless"]}
+WAYS |= {"-5": ["--level", "-5"], "--small": ["--small"], "--fast": ["--fast"]}
 # The project below examples/, and the words of a start that does something and ends.
 EXAMPLES = {
     "hello": ("hello", [], {}),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use coil_bootstrap::format::checksum::{Checksum, Summing};
 use coil_bootstrap::format::digest::Digest;
-use coil_bootstrap::format::frames::{self, MAX_FRAME};
+use coil_bootstrap::format::frames::{self, FrameRange, MAX_FRAME};
 use coil_bootstrap::format::manifest::{LAYER_MEDIA_TYPE, Layer, LayerKind};
 use coil_bootstrap::format::path::TreePath;
 use coil_bootstrap::format::tar::{self, Entry, Kind};
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
 use crate::pool::{Line, Pool};
+use crate::runtime::SEARCH_PATH;
 use crate::tree::{Content, Node, Tree};
 
 /// The compression level where the user names none.
@@ -47,6 +48,8 @@ pub struct Blob {
     pub diff_id: Digest,
     /// The length of the uncompressed tar archive in bytes.
     pub unpacked_size: u64,
+    /// Directories whose entries have frames to themselves.
+    pub apart: BTreeMap<TreePath, FrameRange>,
 }
 
 impl Blob {
@@ -65,6 +68,7 @@ impl Blob {
             unpacked_size: self.unpacked_size,
             offset,
             programs: BTreeMap::new(),
+            apart: self.apart.clone(),
         }
     }
 }
@@ -95,13 +99,13 @@ pub fn write(tree: &Tree, level: i32, pool: &Pool, sink: &mut dyn Write) -> io::
 }
 
 fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
-    let mut before = false;
+    let mut before = Frames::Common;
     for (path, item) in entries(tree) {
-        let shared = item.is_none() && is_shared(&path);
-        if shared != before {
-            writer.end_frame()?;
+        let frames = Frames::of(&path, item.is_none());
+        if frames != before {
+            writer.change_frames(before, frames)?;
         }
-        before = shared;
+        before = frames;
         let Some(node) = item else {
             writer.entry(&Entry { path, kind: Kind::Directory }, 0, &mut io::empty())?;
             continue;
@@ -115,7 +119,30 @@ fn write_entries(tree: &Tree, writer: &mut Writer) -> io::Result<()> {
             writer.entry(&entry, size, &mut reader).map_err(named)?;
         }
     }
-    Ok(())
+    writer.change_frames(before, Frames::Common)
+}
+
+/// Which frames an entry belongs to: those of one kind hold no entries of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    /// Those of all others.
+    Common,
+    /// Those of directories that most wheels have.
+    Shared,
+    /// Those of a directory of libraries that a host may have itself, where it is left packed.
+    Apart(&'static str),
+}
+
+impl Frames {
+    fn of(path: &TreePath, is_directory: bool) -> Self {
+        let [_, apart @ ..] = SEARCH_PATH;
+        let within = |directory: &&str| **path == **directory || path.below(directory).is_some();
+        match apart.into_iter().find(within) {
+            Some(directory) => Frames::Apart(directory),
+            None if is_directory && is_shared(path) => Frames::Shared,
+            None => Frames::Common,
+        }
+    }
 }
 
 /// Whether this is a directory that most wheels have. Those have frames to themselves: a layer of several wheels names
@@ -165,6 +192,9 @@ struct Writer<'a> {
     sink: &'a mut dyn Write,
     frame: Vec<u8>,
     frames: Vec<(u32, u32)>,
+    /// How many frames have ended, compressed or not yet.
+    ended: u32,
+    apart: BTreeMap<TreePath, FrameRange>,
     digest: Sha256,
     checksum: Summing,
     size: u64,
@@ -180,12 +210,29 @@ impl<'a> Writer<'a> {
             sink,
             frame: Vec::new(),
             frames: Vec::new(),
+            ended: 0,
+            apart: BTreeMap::new(),
             digest: Sha256::new(),
             checksum: Summing::default(),
             size: 0,
             diff_id: Sha256::new(),
             unpacked_size: 0,
         }
+    }
+
+    /// Ends the frame between entries that belong to different ones, and notes which frames are a directory's own.
+    fn change_frames(&mut self, before: Frames, after: Frames) -> io::Result<()> {
+        self.end_frame()?;
+        if let Frames::Apart(directory) = before
+            && let Some(range) = self.apart.get_mut(directory)
+        {
+            range.count = self.ended - range.first;
+        }
+        if let Frames::Apart(directory) = after {
+            let path = TreePath::new(directory).map_err(io::Error::other)?;
+            self.apart.insert(path, FrameRange { first: self.ended, count: 0 });
+        }
+        Ok(())
     }
 
     /// Adds an entry and its content. One that does not fit into what is left of a frame begins the next;
@@ -233,6 +280,7 @@ impl<'a> Writer<'a> {
             size: self.size,
             diff_id: Digest::from_bytes(self.diff_id.finalize().into()),
             unpacked_size: self.unpacked_size,
+            apart: self.apart,
         })
     }
 
@@ -241,6 +289,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let frame = std::mem::take(&mut self.frame);
+        self.ended += 1;
         self.diff_id.update(&frame);
         self.unpacked_size += frame.len() as u64;
         let level = self.level;
@@ -336,6 +385,25 @@ mod tests {
         let sizes: Vec<_> = frames.iter().map(|frame| frame.decompressed / 512).collect();
         // venv, bin; run; lib, python3.12, site-packages; a, b.py, c.py; the end.
         assert_eq!(sizes, [2, 2, 3, 5, 2]);
+    }
+
+    #[test]
+    fn libraries_that_a_host_may_have_itself_have_frames_to_themselves() {
+        let large = noise(5 << 20);
+        let files =
+            ["python/lib/a.so", "python/libc/libc.so.6", "python/libexec/x", "python/libgcc/y", "python/z"];
+        let content = |path: &str| if path.ends_with(".6") { large.clone() } else { b"x".to_vec() };
+        let (bytes, blob) = blob(&tree(&files.map(|path| (path, content(path)))));
+        let index = frames::index_size(bytes.last_chunk().unwrap(), blob.size).unwrap();
+        let frames = frames::parse(&bytes[bytes.len() - index..], blob.size, blob.unpacked_size).unwrap();
+        let range = |path: &str| blob.apart[&TreePath::new(path).unwrap()];
+        assert_eq!(blob.apart.len(), 2);
+        // The directory, and two of the file, which is longer than a frame.
+        assert_eq!(range("python/libc"), FrameRange { first: 1, count: 3 });
+        assert_eq!(range("python/libgcc"), FrameRange { first: 5, count: 1 });
+        let sizes: Vec<_> = frames.iter().map(|frame| frame.decompressed / 512).collect();
+        // python, lib, a.so; libc; libc.so.6; libexec, x; libgcc, y; z; the end.
+        assert_eq!(sizes, [4, 1, 8192, 2049, 3, 3, 2, 2]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use coil_bootstrap::format::manifest::{CLibraryRule, Layer, Manifest, Python};
 use crate::bundle::align;
 use crate::error::{Failure, Result};
 use crate::needs::{Layer as NeedyLayer, Missing, Needs, Pattern, TooNew, World};
-use crate::runtime::Kept;
+use crate::runtime::{Keep, Kept};
 use crate::runtime_file::Runtime;
 
 /// What the layers of a rebased bundle need, with their names, the runtime's first.
@@ -126,17 +126,22 @@ pub fn kept(bundle: &Manifest) -> Result<Kept> {
     Kept::parse(bundle.recipe.iter().flat_map(|recipe| &recipe.keep))
 }
 
-/// What an app was packed with it may need.
+/// What an app was packed with it may need, and what it was packed without is not to come back.
 fn check_kept(bundle: &Manifest, runtime: &Runtime) -> Result<()> {
-    let missing = kept(bundle)?.less(runtime.kept);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "{} cannot run on this runtime: it was packed with what this one lacks: {missing}",
-        bundle.name
-    );
-    Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {}`", kept(bundle)?)))
+    let (kept, sources) = (kept(bundle)?, Keep::Sourceless);
+    let missing = kept.less(runtime.kept).less(Kept::of(sources));
+    let why = match (kept.has(sources), runtime.kept.has(sources)) {
+        _ if !missing.is_empty() => format!("it was packed with what this one lacks: {missing}"),
+        (false, true) => "it was packed with the standard library's sources, which this one lacks".to_owned(),
+        (true, false) => {
+            "it was packed without the standard library's sources, which this one has".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    let words = kept.words().join(",");
+    let keep = if words.is_empty() { String::new() } else { format!(" --keep {words}") };
+    Err(Failure::new(format!("{} cannot run on this runtime: {why}", bundle.name))
+        .hint(format!("build one with `coil runtime build{keep}`")))
 }
 
 /// `3.12`
@@ -175,6 +180,7 @@ pub(crate) mod tests {
             unpacked_size: 1000,
             offset,
             programs: BTreeMap::new(),
+            apart: BTreeMap::new(),
         }
     }
 
@@ -322,5 +328,15 @@ pub(crate) mod tests {
         );
         let more = with_runtime(&bundle, &kept(&["headers", "tests", "tkinter"]), &none(), unread).unwrap();
         assert_eq!(more.recipe, recipe(&["headers", "tests", "tkinter"]));
+        // Sources neither go nor come back.
+        bundle.recipe = recipe(&["sourceless"]);
+        let failure = with_runtime(&bundle, &kept(&[]), &none(), unread).unwrap_err();
+        assert!(failure.to_string().ends_with("without the standard library's sources, which this one has"));
+        assert_eq!(failure.advice(), Some("build one with `coil runtime build --keep sourceless`"));
+        assert!(with_runtime(&bundle, &kept(&["sourceless"]), &none(), unread).is_ok());
+        bundle.recipe = recipe(&[]);
+        let failure = with_runtime(&bundle, &kept(&["sourceless"]), &none(), unread).unwrap_err();
+        assert!(failure.to_string().ends_with("with the standard library's sources, which this one lacks"));
+        assert_eq!(failure.advice(), Some("build one with `coil runtime build`"));
     }
 }

@@ -71,6 +71,39 @@ fn the_user_is_obeyed_and_orders_bind_nobody_else() {
 }
 
 #[test]
+fn libraries_that_the_host_has_itself_stay_packed_until_somebody_needs_them() {
+    let cache = scratch();
+    let told = |order: &str, builtin: &str| {
+        probe().start().cache(cache.path()).env("COIL_LIBC", order).env("COIL", builtin).run()
+    };
+    let runtime = |order: &str| {
+        let start = probe().start().cache(cache.path()).env("COIL_LIBC", order).env("COIL_RUN", "do");
+        PathBuf::from(start.arg("import sys; print(sys.base_prefix)").run().printed())
+    };
+    let hosts = runtime("host");
+    assert!(hosts.join("lib").is_dir());
+    assert!(!hosts.join("libc").exists(), "nothing searches it");
+    let settled = hosts.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    assert_eq!(hosts.join("libgcc").exists(), !settled.ends_with("-host-gcc"));
+    assert_eq!(told("host", "verify").code(), Some(0), "what stays packed is not missed");
+
+    let carried = runtime("bundled");
+    assert_ne!(carried, hosts);
+    assert!(carried.join("libc/libc.so.6").is_file() && carried.join("libgcc/libstdc++.so.6").is_file());
+    assert_eq!(told("bundled", "verify").code(), Some(0));
+
+    // What is there and should not be is a difference.
+    fs::create_dir(hosts.join("libc")).unwrap();
+    let compared = told("host", "verify");
+    assert!(compared.code() != Some(0) && compared.stdout.contains("/python/libc"), "{compared}");
+
+    let all = scratch();
+    let files = all.path().join("files");
+    assert_eq!(probe().start().env("COIL", "unpack").arg(&files).run().code(), Some(0));
+    assert!(files.join("python/libc/libc.so.6").is_file());
+}
+
+#[test]
 fn a_bundle_can_be_packed_to_use_one_of_them_always() {
     let bench = kit::Bench::new().file("main.py", "import sys\nprint(sys.prefix)\n");
     for (rule, expected) in [("bundled", ""), ("host", "-host"), ("auto", "-host")] {

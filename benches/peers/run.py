@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import apps  # noqa: E402
 import measure  # noqa: E402
+import nearby  # noqa: E402
 import table  # noqa: E402
 import tools  # noqa: E402
 from common import file_system, fill_in, lacks_journal  # noqa: E402
@@ -119,9 +120,10 @@ def measure_all(options, results_file):
     chosen = [tool(machine) for tool in tools.ALL if tool.name in options.chosen]
     load = os.getloadavg()[0]
     try:
+        nearby.bring(machine)
         machine.fetch_wheels(list(apps.ALL.values()))
     except Failed as failed:
-        sys.exit(f"the wheels could not be fetched: {failed}")
+        sys.exit(f"interpreter and wheels could not be had: {failed}")
     starter = measure.Starter(machine.python)
     results = {"apps": {}, "titles": {app.name: app.title for app in chosen_apps}}
     for app in chosen_apps:

@@ -99,6 +99,7 @@ class CoilSmall(Coil):
 
 class CoilFast(Coil):
     name, title, flags = "coil-fast", "coil --fast", ["--fast"]
+    carries = CoilSmall.carries
 
 
 class PyInstaller(Tool):

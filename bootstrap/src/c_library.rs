@@ -20,7 +20,9 @@ use object::read::ReadCache;
 use object::read::elf::{FileHeader, SectionTable};
 
 use crate::error::{Error, Result};
-use crate::format::manifest::{CLibraryRule, Manifest};
+use crate::format::frames::FrameRange;
+use crate::format::manifest::{CLibraryRule, Layer, Manifest};
+use crate::format::path::TreePath;
 
 /// The choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,28 @@ impl Choice {
                 "the host's C library is used, with the host's libraries of the compiler"
             }
         }
+    }
+
+    /// How many of the runtime's three directories of libraries are searched: the first ones.
+    pub fn searched(self) -> usize {
+        match self {
+            Choice::HostWithCompiler => 1,
+            Choice::Host => 2,
+            Choice::Carried => 3,
+        }
+    }
+
+    /// The directories of `layer` that nothing searches with this choice, and the frames that hold them alone: a cache does
+    /// without them.
+    pub fn left_packed<'a>(
+        self,
+        manifest: &Manifest,
+        layer: &'a Layer,
+    ) -> impl Iterator<Item = (&'a TreePath, FrameRange)> {
+        let (searched, left) = manifest.python.search_path.split_at(self.searched());
+        let left = left.iter().filter(|path| !searched.contains(path));
+        let found = left.filter_map(|path| layer.apart.get_key_value(path));
+        found.map(|(path, frames)| (path, *frames)).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether the host's loader starts the interpreter.

@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
+use crate::c_library::Choice;
 use crate::cache::OpenUmask;
 use crate::error::{Error, Result};
 use crate::unpack::unpack;
@@ -44,7 +45,7 @@ fn fill(bundle: &Bundle, directory: &Path) -> Result<()> {
     for (index, layer) in manifest.layers.iter().enumerate() {
         layers.push((layer, workspace.directory(&index.to_string())?));
     }
-    unpack(bundle, &layers, &|_| ())?;
+    unpack(bundle, &layers, Choice::Carried, &|_| ())?;
     layers.iter().try_for_each(|(_, made)| merge(made, directory))?;
     link(bundle, directory)
 }

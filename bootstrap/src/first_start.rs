@@ -134,7 +134,7 @@ fn unpack_missing(
     let total = wanted.iter().map(|(layer, _)| layer.unpacked_size).sum();
     trace::say("layers", || format!("{} of {} are to be unpacked", wanted.len(), manifest.layers.len()));
     let progress = Progress::new(&manifest.name, total);
-    unpack(bundle, &wanted, &|done| progress.show(done))?;
+    unpack(bundle, &wanted, cache.libc(), &|done| progress.show(done))?;
     trace::say("unpack", || format!("{} are unpacked and verified", trace::megabytes(total)));
     for (layer, made) in &wanted {
         settle(manifest, layer, cache, made)?;

@@ -68,14 +68,10 @@ fn shared_directories(
     runtime: &Path,
     libraries: Option<&Path>,
 ) -> Vec<PathBuf> {
-    let carried = match libc {
-        Choice::HostWithCompiler => 1,
-        Choice::Host => 2,
-        Choice::Carried => 3,
-    };
     let search_path = &manifest.python.search_path;
     let [first, ..] = search_path;
-    let mut own: Vec<PathBuf> = search_path.iter().take(carried).map(|path| runtime.join(path)).collect();
+    let mut own: Vec<PathBuf> =
+        search_path.iter().take(libc.searched()).map(|path| runtime.join(path)).collect();
     // Beside those of Python, in an image they have the same directory.
     own.splice(1..1, libraries.map(|libraries| libraries.join(first)));
     // The host's would be searched in any case, but after LD_LIBRARY_PATH.

@@ -22,6 +22,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use self::target::Target;
 use crate::bundle::Bundle;
+use crate::c_library::Choice;
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::format::checksum::Summing;
@@ -29,6 +30,7 @@ use crate::format::frames::{Frame, MAX_FRAME};
 use crate::format::manifest::Layer;
 use crate::format::tar::{self, Entry, Kind};
 use crate::tally::Part as Doing;
+use crate::trace;
 
 /// More threads than this gain little, and each holds two frames in memory, some 8 MiB.
 const MAX_THREADS: usize = 6;
@@ -42,13 +44,31 @@ const MAX_OPEN: usize = 64;
 /// As much of a frame as always holds its first block, compressed, in bytes (RFC 8878, 3.1.1.2.4).
 const ZSTD_BLOCK: usize = (128 << 10) + 32;
 
-/// Unpacks each layer into the directory beside it, which must exist and be empty.
+/// Unpacks each layer into the directory beside it, which must exist and be empty. What nothing searches with the
+/// C library that is chosen stays packed.
 ///
 /// `progress` is called now and then, from any thread, with the bytes unpacked so far.
-pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+pub fn unpack(
+    bundle: &Bundle,
+    layers: &[(&Layer, PathBuf)],
+    libc: Choice,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<()> {
     let mut work = Vec::with_capacity(layers.len());
+    let mut left_packed = 0;
     for (layer, target) in layers {
-        work.push(Work { target: Target::open(layer, target)?, frames: bundle.frames(layer)? });
+        let left: Vec<_> = libc.left_packed(bundle.manifest(), layer).map(|(_, frames)| frames).collect();
+        let mut frames = bundle.frames(layer)?;
+        let mut place = 0..;
+        frames.retain(|frame| {
+            let needed = place.next().is_none_or(|place| !left.iter().any(|frames| frames.contains(place)));
+            left_packed += if needed { 0 } else { u64::from(frame.decompressed) };
+            needed
+        });
+        work.push(Work { target: Target::open(layer, target)?, frames });
+    }
+    if left_packed > 0 {
+        trace::say("libc", || format!("{} of libraries are left packed", trace::megabytes(left_packed)));
     }
     let tasks = work.iter().map(|work| work.frames.len() + 1).sum();
     let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS).min(tasks);
@@ -57,7 +77,7 @@ pub fn unpack(bundle: &Bundle, layers: &[(&Layer, PathBuf)], progress: &(dyn Fn(
         layers: &work,
         queue: Mutex::default(),
         stopped: AtomicBool::new(false),
-        unpacked: AtomicU64::new(0),
+        unpacked: AtomicU64::new(left_packed),
         progress,
     };
     let first_error = thread::scope(|scope| {

@@ -77,6 +77,7 @@ mod tests {
             unpacked_size: size,
             offset: 0,
             programs: BTreeMap::new(),
+            apart: BTreeMap::new(),
         }
     }
 

@@ -98,9 +98,10 @@ pub fn pack_with(
         python = Some(virtualenv.python(request, store, report)?);
     }
     // What is in a file of a runtime is there, small or not.
-    let small =
-        cli::Shape { small: options.shape.small && options.runtime.is_none(), ..options.shape.clone() };
-    let kept = small.kept()?.and(Kept::parse(&project.keep)?);
+    let cli::Shape { small, fast, .. } = options.shape;
+    let harvested = options.runtime.is_none();
+    let shape = cli::Shape { small: small && harvested, fast: fast && harvested, ..options.shape.clone() };
+    let kept = shape.kept()?.and(Kept::parse(&project.keep)?);
     let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref(), kept };
     let (interpreter, opened) = asked.find(store, report)?;
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;

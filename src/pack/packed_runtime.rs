@@ -26,7 +26,7 @@ use crate::layer::{Blob, BlobPlace};
 use crate::needs;
 use crate::plan::Listing;
 use crate::report::Report;
-use crate::runtime::Kept;
+use crate::runtime::{Keep, Kept};
 use crate::runtime_file::Runtime;
 use crate::store::{Key, Store, StoredLayer};
 
@@ -64,7 +64,12 @@ pub fn check_kept(path: &Path, kept: Kept, wanted: Kept) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let message = format!("the runtime {} was built without what is to be kept: {missing}", path.display());
+    let path = path.display();
+    let message = if missing.has(Keep::Sourceless) {
+        format!("the runtime {path} was built with the standard library's sources, which are to be left out")
+    } else {
+        format!("the runtime {path} was built without what is to be kept: {missing}")
+    };
     Err(Failure::new(message).hint(format!("build one with `coil runtime build --keep {wanted}`")))
 }
 
@@ -77,6 +82,7 @@ pub fn blob_of(runtime: &Runtime) -> Blob {
         size: layer.size,
         diff_id: layer.diff_id,
         unpacked_size: layer.unpacked_size,
+        apart: layer.apart.clone(),
     }
 }
 

@@ -226,6 +226,7 @@ pub fn sound_manifest(app_layer: &[(&[u8], usize)]) -> Manifest {
         unpacked_size: unpacked as u64,
         offset,
         programs: Default::default(),
+        apart: Default::default(),
     };
     let runtime_size = runtime_archive().len() + END.len();
     let offset = (runtime().len() as u64).next_multiple_of(ALIGNMENT);

@@ -15,6 +15,8 @@
 //!
 //! All integers are little-endian. The listed frames fill the blob up to the index without a gap.
 
+use serde::{Deserialize, Serialize};
+
 use super::Damage;
 
 /// The largest frame, in bytes when unpacked. Frames end where a tar entry ends, except inside an
@@ -41,6 +43,24 @@ pub struct Frame {
     pub compressed: u32,
     /// Its length when unpacked, in bytes.
     pub decompressed: u32,
+}
+
+/// Some frames of a layer, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameRange {
+    /// The first of them, counted from 0.
+    pub first: u32,
+    /// How many they are.
+    pub count: u32,
+}
+
+impl FrameRange {
+    /// Whether the frame at this place in the index is one of them.
+    pub fn contains(self, place: usize) -> bool {
+        let (first, count) = (self.first as usize, self.count as usize);
+        place >= first && place - first < count
+    }
 }
 
 /// How many bytes at the end of the blob the index takes, judged by the blob's last nine bytes.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Damage;
 use super::checksum::Checksum;
 use super::digest::Digest;
+use super::frames::FrameRange;
 use super::image::ImageSettings;
 use super::path::TreePath;
 use super::production::Production;
@@ -186,6 +187,9 @@ pub struct Layer {
     /// The programs in it that the kernel starts through a dynamic loader, by their paths in the layer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<TreePath, Program>,
+    /// Directories whose entries have frames to themselves: whoever does not need one need not decode it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<TreePath, FrameRange>,
 }
 
 /// Where in a program of a layer the launcher writes absolute paths, as it does in the interpreter.

@@ -17,6 +17,7 @@ fn layer(kind: LayerKind, offset: u64) -> Layer {
         unpacked_size: 1000,
         offset,
         programs: BTreeMap::new(),
+        apart: BTreeMap::new(),
     }
 }
 
