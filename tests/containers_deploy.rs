@@ -143,6 +143,8 @@ fn docker_on_two_hosts_gets_a_site_over_ssh_changes_it_and_comes_back() {
     while current(&daemons[0]) != ids[0] {
         assert!(start.elapsed() < Duration::from_secs(20), "the tags did not go back");
     }
+    // And has the command run for the one before, until which it is busy.
+    hosts[0].run("timeout 20 flock /var/lib/coil/images/site.lock true").succeeded();
 
     // A release that does not start is not current, and the one before is started again.
     let broken = format!(

@@ -212,6 +212,40 @@ fn the_way_back_is_free_when_an_activation_dies_while_it_ends_the_old_release() 
 }
 
 #[test]
+fn the_way_back_is_free_when_an_activation_dies_while_the_new_release_starts() {
+    if !apps::wanted() {
+        return;
+    }
+    apps::asgi();
+    // A server that is told to end while it imports the app may accept connections all the same, when it has, and drop them.
+    let code = "import time\nuntil = time.monotonic() + 0.4\nwhile time.monotonic() < until: pass";
+    let slow = apps::asgi_with("slow", Asgi { release: "slow", code, ..Asgi::default() });
+    let Some(lan) = Lan::wanted() else { return };
+    let host = lan.host("web1").start();
+    let served = served(&host);
+    served.bring("slow", &slow);
+    served.own("install", "slow").succeeded();
+    let load = served.load(16, 800, false);
+    let mut starting = 0;
+    for moment in 0..40 {
+        let ran = host.run(&format!(
+            "COIL=activate /root/slow & activation=$!
+             until [ $(systemctl list-units --plain --no-legend 'asgi@*.service' | wc -l) = 2 ]; do :; done
+             sleep 0.{:03}; kill -KILL $activation",
+            moment * 15
+        ));
+        assert_eq!(ran.code(), Some(0), "{ran}");
+        starting += u32::from(served.answers() == "release 1");
+        served.own("activate", "1").succeeded();
+        assert_eq!(served.answers(), "release 1");
+        served.is_tidy();
+    }
+    let tally = load.stop();
+    served.no_request_failed(&format!("{starting} of 40 died while the new release started"), &tally);
+    assert!(starting > 10, "{starting}");
+}
+
+#[test]
 fn a_release_that_is_installed_again_with_another_launcher_is_replaced_as_a_whole() {
     if !apps::wanted() {
         return;

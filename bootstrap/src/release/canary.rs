@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::app::{App, write_whole};
 use super::beside::{Beside, Role};
 use super::changes::{self, note};
-use super::ending::deafen;
+use super::deaf::deafen;
 use super::instance::Instance;
 use super::listening;
 use super::store::Release;

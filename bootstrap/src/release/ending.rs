@@ -6,22 +6,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use super::app::{App, UNITS, write_whole};
-use super::hush::hush;
-use super::listening;
+use super::deaf::{deafen, let_come_up};
 use super::store::is_id;
 use super::systemd::{self, systemctl};
 use super::units::MARK;
 use crate::error::Result;
-
-/// How long a connection that was accepted may take to send its request before its server is told to end.
-const HUSH: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether another process of them has begun to wait for connections meanwhile.
-const LOOKS: usize = 10;
 
 /// Ends these instances of the app when each has ended what it has begun. They take no connection at these sockets any more
 /// before they are told.
@@ -30,6 +21,10 @@ pub fn end(app: &App, units: &[String], sockets: &BTreeSet<u64>) -> Result<()> {
         return Ok(());
     }
     let mut ending: BTreeSet<String> = begun(app).into_iter().collect();
+    // Others may be deaf: they would not come up any more.
+    for unit in units.iter().filter(|unit| !ending.contains(*unit)) {
+        let_come_up(unit, sockets);
+    }
     ending.extend(units.iter().cloned());
     note(app, &ending);
     deafen(units, sockets);
@@ -47,17 +42,6 @@ pub fn end(app: &App, units: &[String], sockets: &BTreeSet<u64>) -> Result<()> {
 pub fn begun(app: &App) -> Vec<String> {
     let text = fs::read_to_string(record(app)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
-}
-
-/// Has these instances take no connection any more at these sockets, and gives them time for those that they have taken.
-pub fn deafen(units: &[String], sockets: &BTreeSet<u64>) {
-    for _ in 0..LOOKS {
-        let hushed: Vec<bool> = units.iter().map(|unit| hush(sockets, &listening::processes(unit))).collect();
-        if !hushed.contains(&true) {
-            return;
-        }
-        thread::sleep(HUSH);
-    }
 }
 
 /// The instances that are loaded of these templates.

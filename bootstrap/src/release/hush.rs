@@ -15,18 +15,18 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::listening::{self, Watch};
 
-/// Has these processes hear nothing any more of connections to these sockets. Says whether there was anything to do.
-pub fn hush(sockets: &BTreeSet<u64>, pids: &[u32]) -> bool {
+/// Has these processes hear nothing any more of connections to these sockets. Says for which of them there was something to do.
+pub fn hush(sockets: &BTreeSet<u64>, pids: &[u32]) -> BTreeSet<u32> {
     let watches: Vec<Watch> = pids.iter().flat_map(|pid| listening::watches(*pid, sockets)).collect();
     if watches.is_empty() {
-        return false;
+        return BTreeSet::new();
     }
     let removed = thread::spawn(move || {
         with_own_descriptors()?;
         let removed = watches.iter().filter(|watch| remove(watch).is_ok());
-        Ok::<_, io::Error>(removed.count() > 0)
+        Ok::<_, io::Error>(removed.map(|watch| watch.pid).collect())
     });
-    removed.join().is_ok_and(|removed| removed.unwrap_or(false))
+    removed.join().ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Gives the calling thread a table of descriptors of its own, a copy of the process's.
@@ -106,8 +106,8 @@ mod tests {
         let mut before = TcpStream::connect(address).unwrap();
         assert!(ask(&mut before));
         let sockets = listening::sockets(&address.to_string());
-        assert!(hush(&sockets, &[server.id()]));
-        assert!(!hush(&sockets, &[server.id()]), "once is enough");
+        assert_eq!(hush(&sockets, &[server.id()]), [server.id()].into());
+        assert!(hush(&sockets, &[server.id()]).is_empty(), "once is enough");
         assert!(!ask(&mut TcpStream::connect(address).unwrap()));
         assert!(ask(&mut before));
         server.kill().unwrap();

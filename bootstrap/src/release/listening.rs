@@ -40,6 +40,11 @@ pub fn processes(unit: &str) -> Vec<u32> {
     numbers.filter(|pid| is_of(*pid, unit)).collect()
 }
 
+/// Whether the process has one of these sockets.
+pub fn has(pid: u32, sockets: &BTreeSet<u64>) -> bool {
+    !descriptors(&Path::new("/proc").join(pid.to_string()), sockets).0.is_empty()
+}
+
 /// Whether a process of `pids` waits for connections at one of these sockets.
 pub fn is_waited_at(sockets: &BTreeSet<u64>, pids: &[u32]) -> bool {
     pids.iter().any(|pid| waits(Path::new("/proc").join(pid.to_string()).as_path(), sockets))

@@ -22,6 +22,7 @@ mod beside;
 mod canary;
 mod changes;
 mod credentials;
+mod deaf;
 mod ending;
 mod exec;
 mod hush;

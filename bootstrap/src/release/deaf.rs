@@ -1,0 +1,102 @@
+//! An instance that is about to end takes no connection any more.
+//!
+//! Only one that is up can be made deaf. Told to end before that, a server may still begin to wait for connections, accept
+//! some and drop them (uvicorn does, when it is told while it imports the app). So what is starting is let come up first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::hush::hush;
+use super::listening;
+
+/// How long a connection that was accepted may take to send its request before its server is told to end.
+const HUSH: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether another process of them has begun to wait for connections meanwhile.
+const LOOKS: usize = 10;
+
+/// How often it is looked whether what starts is up.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What starts and has not computed anything for so long waits for something that may never come.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// How long a start may take at most.
+const START: Duration = Duration::from_secs(90);
+
+/// Waits until the instance waits for connections at one of these sockets, has ended, or does not get on.
+pub fn let_come_up(unit: &str, sockets: &BTreeSet<u64>) {
+    let begun = Instant::now();
+    let (mut last, mut worked) = (None, begun);
+    while begun.elapsed() < START && worked.elapsed() < STUCK {
+        let processes = processes(unit, sockets);
+        if processes.is_empty() || listening::is_waited_at(sockets, &processes) {
+            return;
+        }
+        let work = Some(work(&processes));
+        if last != work {
+            (last, worked) = (work, Instant::now());
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// Has these instances take no connection any more at these sockets, and gives them time for those that they have taken.
+pub fn deafen(units: &[String], sockets: &BTreeSet<u64>) {
+    let mut deaf = BTreeSet::new();
+    let mut last = None;
+    for look in 0..LOOKS {
+        let mut others: Vec<u32> = units.iter().flat_map(|unit| processes(unit, sockets)).collect();
+        let hushed = hush(sockets, &others);
+        if others.is_empty() || hushed.is_empty() && listening::is_waited_at(sockets, &others) {
+            // Nothing can be done about those that wait otherwise, and nothing has to be.
+            return;
+        }
+        deaf.extend(hushed.iter().copied());
+        others.retain(|pid| !deaf.contains(pid));
+        // A process that computes may be one more that is about to wait.
+        let work = Some(work(&others));
+        if look > 0 && hushed.is_empty() && last == work {
+            return;
+        }
+        last = work;
+        sleep(HUSH);
+    }
+}
+
+/// The processes of a unit to which one of these sockets belongs: none if it has nothing to do with them. Those that do not have it
+/// yet may get it from another.
+fn processes(unit: &str, sockets: &BTreeSet<u64>) -> Vec<u32> {
+    let processes = listening::processes(unit);
+    if processes.iter().any(|pid| listening::has(*pid, sockets)) { processes } else { Vec::new() }
+}
+
+/// How long each of these processes has been computing, in the kernel's ticks (proc_pid_stat(5)).
+fn work(pids: &[u32]) -> BTreeMap<u32, u64> {
+    let ticks = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // After the name, which may hold anything: the state is the third field, utime and stime are the 14th and the 15th.
+        let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+        Some((*pid, fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?))
+    };
+    pids.iter().filter_map(ticks).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_computes_is_seen_to() {
+        let own = [std::process::id()];
+        let before = work(&own);
+        assert_eq!(before.len(), 1);
+        let until = Instant::now() + Duration::from_secs(20);
+        while work(&own) == before {
+            assert!(Instant::now() < until);
+        }
+        assert!(work(&[u32::MAX]).is_empty());
+    }
+}
