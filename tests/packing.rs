@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use kit::{Bench, Packed, Ran, WheelBuilder, probe, scratch, skip};
+use kit::{Bench, Packed, QUICK, Ran, WheelBuilder, probe, runtime_file, scratch, skip};
 use serde_json::Value;
 
 fn wheel(name: &str, version: &str) -> WheelBuilder {
@@ -250,11 +250,20 @@ fn nothing_but_an_interpreter_has_to_be_on_path() {
     assert_eq!(said(&bench.pack(&["main.py"])), "packed");
     let bench = bench.wheel(&wheel("one", "1.0")).file("main.py", "import one; print(one.version)");
     let ran = bench.try_pack(&["main.py", "one", "-o", "app"]);
-    if !ran.status.success() && ran.stderr.contains("no pip") {
+    if !ran.status.success() && ran.stderr.contains("uv is not installed") {
         return skip("the interpreter has no pip");
     }
     ran.succeeded();
     assert_eq!(said(&Packed::at(bench.path("app"))), "1.0");
+}
+
+#[test]
+fn a_packed_runtime_has_no_pip_and_that_of_another_interpreter_finds_its_wheels() {
+    let backend = WheelBuilder::new("backend", "1.0").file("backend.py", BACKEND.replace("BASE", "os"));
+    let bench = built_project("requires = [\"backend>=1\"]\nbuild-backend = \"backend\"").wheel(&backend);
+    let bench = bench.env("COIL_RESOLVER", "pip");
+    let app = bench.pack(&["project", QUICK, "--runtime", runtime_file().to_str().unwrap()]);
+    assert_eq!(said(&app), "built, with leaf 0.3");
 }
 
 #[test]

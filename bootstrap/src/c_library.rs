@@ -98,15 +98,11 @@ impl Choice {
 
     /// The directories of `layer` that nothing searches with this choice, and the frames that hold them alone: a cache does
     /// without them.
-    pub fn left_packed<'a>(
-        self,
-        manifest: &Manifest,
-        layer: &'a Layer,
-    ) -> impl Iterator<Item = (&'a TreePath, FrameRange)> {
+    pub fn left_packed<'a>(self, manifest: &Manifest, layer: &'a Layer) -> Vec<(&'a TreePath, FrameRange)> {
         let (searched, left) = manifest.python.search_path.split_at(self.searched());
         let left = left.iter().filter(|path| !searched.contains(path));
         let found = left.filter_map(|path| layer.apart.get_key_value(path));
-        found.map(|(path, frames)| (path, *frames)).collect::<Vec<_>>().into_iter()
+        found.map(|(path, frames)| (path, *frames)).collect()
     }
 
     /// Whether the host's loader starts the interpreter.

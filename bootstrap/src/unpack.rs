@@ -57,11 +57,12 @@ pub fn unpack(
     let mut work = Vec::with_capacity(layers.len());
     let mut left_packed = 0;
     for (layer, target) in layers {
-        let left: Vec<_> = libc.left_packed(bundle.manifest(), layer).map(|(_, frames)| frames).collect();
+        let left = libc.left_packed(bundle.manifest(), layer);
         let mut frames = bundle.frames(layer)?;
         let mut place = 0..;
         frames.retain(|frame| {
-            let needed = place.next().is_none_or(|place| !left.iter().any(|frames| frames.contains(place)));
+            let needed =
+                place.next().is_none_or(|place| !left.iter().any(|(_, frames)| frames.contains(place)));
             left_packed += if needed { 0 } else { u64::from(frame.decompressed) };
             needed
         });

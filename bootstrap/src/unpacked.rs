@@ -69,7 +69,7 @@ impl Differences {
 pub fn compare_layer(bundle: &Bundle, layer: &Layer, cache: &Cache) -> Result<Differences> {
     let place = cache.layer(bundle.manifest(), layer);
     let settlements = settlements(bundle.manifest(), layer, cache);
-    let left: Vec<_> = cache.libc().left_packed(bundle.manifest(), layer).map(|(path, _)| path).collect();
+    let left = cache.libc().left_packed(bundle.manifest(), layer);
     let mut differences = Differences::default();
     differences.add(&place, check_directory(&place));
     if !place.is_dir() {
@@ -78,7 +78,7 @@ pub fn compare_layer(bundle: &Bundle, layer: &Layer, cache: &Cache) -> Result<Di
     let mut archive = Archive::open(bundle, layer)?;
     let mut known = BTreeSet::new();
     while let Some(entry) = archive.entry()? {
-        if left.iter().any(|left| entry.path == **left || entry.path.below(left).is_some()) {
+        if left.iter().any(|(left, _)| entry.path == **left || entry.path.below(left).is_some()) {
             continue;
         }
         let path = place.join(&entry.path);

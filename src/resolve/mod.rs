@@ -328,6 +328,6 @@ fn local_line(name: &str, extras: &[String], path: &Path, hashed: bool) -> Resul
 /// What the user can do when there is neither uv nor pip.
 fn no_tool(interpreter: &Interpreter) -> Failure {
     let python = interpreter.executable.display();
-    Failure::new(format!("{python} has no pip, and uv is not installed, so wheels cannot be found"))
-        .hint(format!("run `{python} -m ensurepip`, or install uv (https://docs.astral.sh/uv/)"))
+    Failure::new(format!("neither {python} nor python3 has a pip, and uv is not installed, so wheels cannot be found"))
+        .hint("install uv (https://docs.astral.sh/uv/), or pip (`python3 -m ensurepip`; on Debian the package python3-pip)")
 }

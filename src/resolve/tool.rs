@@ -29,7 +29,12 @@ pub enum Pip {
     Bundled(PathBuf),
     /// In an environment that uv makes for the interpreter.
     ThroughUv(PathBuf),
+    /// The pip of another interpreter, which does the same for this one: a packed runtime has none.
+    Of(PathBuf),
 }
+
+/// The first pip that works for another interpreter than its own (`--python`).
+const FOR_OTHERS: (u32, u32) = (22, 3);
 
 impl Tools {
     /// Looks for the tools that the options ask for; a failure where there is none.
@@ -44,7 +49,7 @@ impl Tools {
         }
         let pip =
             if interpreter.has_pip { Some(Pip::Module) } else { bundled_pip(interpreter).map(Pip::Bundled) };
-        let pip = pip.or_else(|| uv.clone().map(Pip::ThroughUv));
+        let pip = pip.or_else(|| uv.clone().map(Pip::ThroughUv)).or_else(other_pip);
         if uv.is_none() && pip.is_none() {
             return Err(no_tool(interpreter));
         }
@@ -68,6 +73,11 @@ impl Tools {
                 let mut command = Command::new(uv);
                 command.args(["tool", "run", "--quiet", "--no-python-downloads", "--python"]);
                 command.arg(&interpreter.executable).arg("pip");
+                command
+            }
+            Some(Pip::Of(other)) => {
+                let mut command = Command::new(other);
+                command.args(["-m", "pip", "--python"]).arg(&interpreter.executable);
                 command
             }
             None => return Err(no_tool(interpreter)),
@@ -165,6 +175,25 @@ fn works(program: &OsStr) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// What `python3` has: its pip, or the wheel of one.
+fn other_pip() -> Option<Pip> {
+    let other = Interpreter::probe(&find_program("python3")?).ok()?;
+    if other.has_pip && pip_version(&other.executable).is_some_and(|version| version >= FOR_OTHERS) {
+        return Some(Pip::Of(other.executable));
+    }
+    bundled_pip(&other).map(Pip::Bundled)
+}
+
+/// `pip 23.2.1 from ...`
+fn pip_version(python: &Path) -> Option<(u32, u32)> {
+    let mut command = Command::new(python);
+    clean(&mut command);
+    let said = command.args(["-m", "pip", "--version"]).stdin(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let mut numbers = said.split_whitespace().nth(1)?.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// The wheel of pip that comes with CPython: beside `ensurepip`, or where Debian keeps it.

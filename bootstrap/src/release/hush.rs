@@ -16,10 +16,10 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use super::listening::{self, Watch};
 
 /// Has these processes hear nothing any more of connections to these sockets. Says for which of them there was something to do.
-pub fn hush(sockets: &BTreeSet<u64>, pids: &[u32]) -> BTreeSet<u32> {
+pub fn hush(sockets: &BTreeSet<u64>, pids: &[u32]) -> Vec<u32> {
     let watches: Vec<Watch> = pids.iter().flat_map(|pid| listening::watches(*pid, sockets)).collect();
     if watches.is_empty() {
-        return BTreeSet::new();
+        return Vec::new();
     }
     let removed = thread::spawn(move || {
         with_own_descriptors()?;
@@ -106,7 +106,7 @@ mod tests {
         let mut before = TcpStream::connect(address).unwrap();
         assert!(ask(&mut before));
         let sockets = listening::sockets(&address.to_string());
-        assert_eq!(hush(&sockets, &[server.id()]), [server.id()].into());
+        assert_eq!(hush(&sockets, &[server.id()]), [server.id()]);
         assert!(hush(&sockets, &[server.id()]).is_empty(), "once is enough");
         assert!(!ask(&mut TcpStream::connect(address).unwrap()));
         assert!(ask(&mut before));
