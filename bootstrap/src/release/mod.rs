@@ -25,6 +25,7 @@ mod credentials;
 mod deaf;
 mod ending;
 mod exec;
+mod handover;
 mod hush;
 mod instance;
 mod listening;
