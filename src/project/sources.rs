@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{panic, thread};
 
 use coil_bootstrap::format::manifest::Revision;
 use tempfile::TempDir;
@@ -85,7 +86,12 @@ impl Sources {
         if let Some(revision) = self.wanted.revision.clone() {
             return self.enter_check_out(&tree, path, &revision);
         }
-        let tracked = tree.tracked()?;
+        // What git says of the commit takes as long as what it says of the files.
+        let (tracked, state) = thread::scope(|scope| {
+            let state = scope.spawn(|| tree.state());
+            (tree.tracked(), state.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        });
+        let tracked = tracked?;
         if tracked.is_empty() {
             if path.is_dir() && !tree.is_ignored()? {
                 self.notes
@@ -93,7 +99,7 @@ impl Sources {
             }
             return self.without_git(plain, "git does not track it");
         }
-        let mut state = tree.state()?;
+        let mut state = state?;
         state.changed.extend(tracked.sparse.iter().cloned());
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);

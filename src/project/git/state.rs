@@ -1,6 +1,7 @@
 //! The commit that is checked out, and how the work tree differs from it.
 
 use std::path::Path;
+use std::{panic, thread};
 
 use super::{WorkTree, git, git_text};
 use crate::error::Result;
@@ -24,6 +25,23 @@ pub struct State {
 impl WorkTree {
     /// Compares the work tree with its commit.
     pub fn state(&self) -> Result<State> {
+        // The time is asked for meanwhile; if the commit is another one by then, its own is asked for.
+        let (answer, head) = thread::scope(|scope| {
+            let head = scope.spawn(|| head(&self.directory));
+            (self.status(), head.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        });
+        let mut state = State::default();
+        for entry in answer?.split(|byte| *byte == 0) {
+            self.take(&mut state, &String::from_utf8_lossy(entry));
+        }
+        if let Some(commit) = &state.commit {
+            let known = head.filter(|(head, _)| head == commit).map(|(_, time)| time);
+            state.time = known.map_or_else(|| time_of(&self.directory, commit), |time| Ok(Some(time)))?;
+        }
+        Ok(state)
+    }
+
+    fn status(&self) -> Result<Vec<u8>> {
         let words = [
             "--literal-pathspecs",
             "status",
@@ -36,15 +54,7 @@ impl WorkTree {
             "--",
             &self.part,
         ];
-        let answer = git(&self.directory, &words)?;
-        let mut state = State::default();
-        for entry in answer.split(|byte| *byte == 0) {
-            self.take(&mut state, &String::from_utf8_lossy(entry));
-        }
-        if let Some(commit) = &state.commit {
-            state.time = time_of(&self.directory, commit)?;
-        }
-        Ok(state)
+        git(&self.directory, &words)
     }
 
     /// One entry of git-status(1), "Porcelain Format Version 2".
@@ -76,6 +86,13 @@ impl WorkTree {
 fn is_only_untracked(entry: &str) -> bool {
     let mut fields = entry.split(' ').skip(1);
     (fields.next(), fields.next()) == (Some(".M"), Some("S..U"))
+}
+
+/// The commit that is checked out, and when it was committed, in seconds since 1970.
+fn head(directory: &Path) -> Option<(String, u64)> {
+    let text = git_text(directory, &["rev-list", "--max-count=1", "--timestamp", "HEAD", "--"]).ok()?;
+    let (time, commit) = text.split_once(' ')?;
+    Some((commit.to_owned(), time.parse().ok()?))
 }
 
 /// When a commit was committed, in seconds since 1970.
