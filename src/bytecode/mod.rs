@@ -52,6 +52,16 @@ impl Compiler {
         Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
     }
 
+    /// Has the interpreter started, which takes longer than it takes to compile a file.
+    pub fn begin(&self) {
+        self.servers.begin();
+    }
+
+    /// Whether it has compiled anything.
+    pub fn was_used(&self) -> bool {
+        self.servers.were_used()
+    }
+
     /// Adds byte code for every `.py` file of `tree` that is below one of `directories`.
     ///
     /// Returns a warning for every file that has none, saying why. Byte code that is there already is

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use coil_bootstrap::format::path::TreePath;
@@ -28,6 +29,7 @@ pub struct Servers {
     executable: PathBuf,
     program: String,
     idle: Mutex<Vec<Server>>,
+    used: AtomicBool,
 }
 
 /// A file to be compiled.
@@ -53,13 +55,27 @@ impl Servers {
     pub fn new(executable: &Path, version: (u16, u16)) -> Self {
         let sorted = if version < (3, 11) { SORTED } else { "" };
         let program = format!("{PROGRAM}\n{sorted}\nmain()\n");
-        Servers { executable: executable.to_owned(), program, idle: Mutex::new(Vec::new()) }
+        let (executable, idle) = (executable.to_owned(), Mutex::default());
+        Servers { executable, program, idle, used: AtomicBool::new(false) }
+    }
+
+    /// Starts one that will be needed. Where it cannot be started, whoever needs it finds that out.
+    pub fn begin(&self) {
+        if let Ok(server) = Server::start(self) {
+            self.idle().push(server);
+        }
+    }
+
+    /// Whether anything has been compiled.
+    pub fn were_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Compiles `requests` in a process that has compiled nothing before; fails where the interpreter cannot
     /// be started or dies.
     pub fn compile(&self, requests: &[Request]) -> Result<Vec<Answer>> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        self.used.store(true, Ordering::Relaxed);
+        let idle = self.idle().pop();
         let mut server = match idle {
             Some(server) => server,
             None => Server::start(self).context(|| {
@@ -69,7 +85,7 @@ impl Servers {
         let mut answers = Vec::with_capacity(requests.len());
         match server.talk(requests, &mut answers) {
             Ok(()) => {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(server);
+                self.idle().push(server);
                 Ok(answers)
             }
             Err(cause) => {
@@ -77,6 +93,10 @@ impl Servers {
                 Err(server.death(cause, &self.executable, path))
             }
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Server>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles one file, in a process of its own.

@@ -1,9 +1,10 @@
-//! Copying layers into a bundle before all that it is made of is known.
+//! What a pack does before it knows that it is needed: it copies layers into the bundle, and starts the interpreter that compiles.
 //!
 //! Who packs a project again has changed a line of it, and most layers are those of the last time. So these are
 //! copied from the first moment on. It is a guess: what turns out otherwise is copied anew, and the bundle is the same.
 
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
+use std::sync::{Arc, OnceLock};
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::{LayerKind, Manifest};
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use crate::bundle::{Begun, Launcher};
+use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::Result;
+use crate::interpreter::Interpreter;
 use crate::layer::Blob;
 use crate::store::{Key, Store};
 
@@ -21,15 +24,30 @@ pub struct Ahead<'a> {
     begun: Begun,
     store: &'a Store,
     key: Key,
-    guessed: Vec<Guess>,
+    guess: Guess,
+    compiler: Option<Arc<Compiler>>,
+    /// The compiler that is used, and of which interpreter it is.
+    taken: OnceLock<(Program, Arc<Compiler>)>,
 }
 
-/// A layer that is likely to be one of the bundle's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is likely to be needed.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Guess {
+    /// The first layers of the bundle.
+    layers: Vec<Known>,
+    /// The interpreter that compiles, if the last pack had anything to be compiled.
+    program: Option<Program>,
+}
+
+/// A layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
     digest: Digest,
     size: u64,
 }
+
+/// An interpreter: where it is, and its version, `(3, 12)`.
+type Program = (PathBuf, (u16, u16));
 
 impl<'a> Ahead<'a> {
     /// Begins the bundle of this project: at `output`, or in the working directory under a name that the project
@@ -40,16 +58,27 @@ impl<'a> Ahead<'a> {
         let place = absolute(output).unwrap_or_default();
         let key =
             Key::new("ahead", &[&place.as_os_str().as_encoded_bytes(), &format!("{:?}", project.projects)]);
-        let guessed: Vec<Guess> = store.get(key).unwrap_or_default();
-        let ahead = Ahead { begun, store, key, guessed };
-        ahead.copy(ahead.guessed.iter().take_while(|guess| store.has_blob(&guess.digest, guess.size)));
+        let guess: Guess = store.get(key).unwrap_or_default();
+        let compiler = guess.program.as_ref().map(|program| compiler(program, store));
+        compiler.iter().for_each(|compiler| compiler.begin());
+        let ahead = Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() };
+        ahead.copy(ahead.guess.layers.iter().take_while(|known| store.has_blob(&known.digest, known.size)));
         Ok(ahead)
+    }
+
+    /// What compiles with this interpreter, which is what was started if the guess was right.
+    pub fn compiler(&self, interpreter: &Interpreter) -> Arc<Compiler> {
+        let (major, minor, _) = interpreter.version;
+        let program = (interpreter.base_executable.clone(), (major, minor));
+        let guessed = self.compiler.as_ref().filter(|_| self.guess.program.as_ref() == Some(&program));
+        let compiler = guessed.cloned().unwrap_or_else(|| compiler(&program, self.store));
+        Arc::clone(&self.taken.get_or_init(|| (program, compiler)).1)
     }
 
     /// Tells the first layers of the bundle, before others are known that may come after them or between.
     pub fn know<'b>(&self, blobs: impl Iterator<Item = &'b Blob>) {
-        let known: Vec<_> = blobs.map(|blob| Guess { digest: blob.digest, size: blob.size }).collect();
-        let mut guessed = self.guessed.iter();
+        let known: Vec<_> = blobs.map(|blob| Known { digest: blob.digest, size: blob.size }).collect();
+        let mut guessed = self.guess.layers.iter();
         if !known.iter().all(|known| guessed.any(|guess| guess == known)) {
             self.copy(known.iter());
         }
@@ -57,23 +86,60 @@ impl<'a> Ahead<'a> {
 
     /// Completes the bundle and gives it its name; another time its layers are a good guess.
     pub fn finish(self, out: &Path, parts: &Parts) -> Result<()> {
-        let Ahead { begun, store, key, guessed } = self;
+        let Ahead { begun, store, key, guess, taken, .. } = self;
         begun.finish(out, &parts.manifest, &parts.blobs)?;
-        let good = good_guess(&parts.manifest);
-        if good != guessed {
+        let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
+        let good = Guess { layers: likely(&parts.manifest), program: used.map(|(program, _)| program) };
+        if good != guess {
             // Nothing but time is lost without it.
             let _ = store.put(key, &good);
         }
         Ok(())
     }
 
-    fn copy<'b>(&self, guesses: impl Iterator<Item = &'b Guess>) {
-        self.begun.copy(guesses.map(|guess| (self.store.blob(&guess.digest).into(), guess.size)));
+    fn copy<'b>(&self, layers: impl Iterator<Item = &'b Known>) {
+        self.begun.copy(layers.map(|known| (self.store.blob(&known.digest).into(), known.size)));
     }
 }
 
+fn compiler((executable, version): &Program, store: &Store) -> Arc<Compiler> {
+    Arc::new(Compiler::new(executable, *version, Arc::clone(store.pool())))
+}
+
 /// All layers up to the app's, which is the one that changes.
-fn good_guess(manifest: &Manifest) -> Vec<Guess> {
+fn likely(manifest: &Manifest) -> Vec<Known> {
     let before = manifest.layers.iter().take_while(|layer| layer.kind != LayerKind::App);
-    before.map(|layer| Guess { digest: layer.digest, size: layer.size }).collect()
+    before.map(|layer| Known { digest: layer.digest, size: layer.size }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::tags::tests::cpython_312;
+
+    #[test]
+    fn an_interpreter_that_was_guessed_is_taken_only_where_it_is_the_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let interpreter = Interpreter { base_executable: "/bin/false".into(), ..cpython_312() };
+        let taken = |program: Program| {
+            let guessed = compiler(&program, &store);
+            guessed.begin();
+            let ahead = Ahead {
+                begun: Begun::new(&directory.path().join("out"), Launcher::ours().unwrap()),
+                store: &store,
+                key: Key::new("ahead", &[&"test"]),
+                guess: Guess { layers: Vec::new(), program: Some(program) },
+                compiler: Some(Arc::clone(&guessed)),
+                taken: OnceLock::new(),
+            };
+            let first = ahead.compiler(&interpreter);
+            assert!(Arc::ptr_eq(&first, &ahead.compiler(&interpreter)) && !first.was_used());
+            Arc::ptr_eq(&first, &guessed)
+        };
+        assert!(taken(("/bin/false".into(), (3, 12))));
+        assert!(!taken(("/bin/false".into(), (3, 11))));
+        assert!(!taken(("/bin/true".into(), (3, 12))));
+        assert!(!taken(("/gone/python3".into(), (3, 12))), "what cannot be started is no error");
+    }
 }

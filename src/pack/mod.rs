@@ -70,7 +70,7 @@ pub fn pack(
 pub struct Given<'a> {
     /// A `pylock.toml` that coil wrote, whose distributions are taken exactly: nothing is resolved.
     pub lock: Option<&'a str>,
-    /// The bundle that these parts are for: the layers that are known first are copied while the others are made.
+    /// The bundle that these parts are for, and what was begun of it and for it.
     pub ahead: Option<&'a Ahead<'a>>,
 }
 
@@ -105,7 +105,10 @@ pub fn pack_with(
     let asked = Asked { runtime: options.runtime.as_deref(), python: python.as_deref(), kept };
     let (interpreter, opened) = asked.find(store, report)?;
     virtualenv.as_ref().map_or(Ok(()), |virtualenv| virtualenv.check(&interpreter))?;
-    let packing = Packing { kept, ..Packing::new(&interpreter, options.shape.level(), store, report) };
+    let mut packing = Packing { kept, ..Packing::new(&interpreter, options.shape.level(), store, report) };
+    if let Some(ahead) = given.ahead {
+        packing.compiler = ahead.compiler(&interpreter);
+    }
     let compiler = app::compiler(&packing, &project, options);
     let harvest = |report: &Report| opened.map_or_else(|| runtime::layer(&packing.saying(report)), Ok);
     let (runtime, installed, unowned, lock) = match &virtualenv {
