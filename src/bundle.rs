@@ -69,12 +69,13 @@ impl Begun {
     /// Begins a bundle in the directory of `out`. What goes wrong is told when it is finished.
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
+        let replaces = out.exists();
         let start = align(launcher.bytes.len() as u64);
         let (wishes, wanted) = channel();
         let writer = thread::spawn(move || {
             // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
             let _ = rustix::process::nice(5);
-            Layers::copy(Unfinished::new(&directory)?, start, &wanted)
+            Layers::copy(Unfinished::new(&directory)?, start, &wanted, replaces)
         });
         Begun { launcher, wishes, writer }
     }
@@ -131,12 +132,21 @@ struct Layers {
 }
 
 impl Layers {
-    /// Copies what is wanted until nobody can want anything else.
-    fn copy(file: Unfinished, start: u64, wanted: &Receiver<Vec<Piece>>) -> io::Result<Layers> {
+    /// Copies what is wanted until nobody can want anything else. What `replaces` another file goes to the disk already: ext4
+    /// has a file written before it takes another's name, and that would be waited for at the end.
+    fn copy(
+        file: Unfinished,
+        start: u64,
+        wanted: &Receiver<Vec<Piece>>,
+        replaces: bool,
+    ) -> io::Result<Layers> {
         let mut layers = Layers { file, start, there: Vec::new() };
         let mut next = wanted.recv().ok();
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
+            if next.is_none() && replaces {
+                layers.file.begin_writing();
+            }
             next = next.or_else(|| wanted.recv().ok());
         }
         Ok(layers)
@@ -250,7 +260,7 @@ mod tests {
             ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
-            let mut layers = Layers::copy(file, 4096, &wanted).unwrap();
+            let mut layers = Layers::copy(file, 4096, &wanted, true).unwrap();
             layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();
             std::fs::read(directory.path().join("out")).unwrap()
