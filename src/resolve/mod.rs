@@ -325,9 +325,12 @@ fn local_line(name: &str, extras: &[String], path: &Path, hashed: bool) -> Resul
     Ok(format!("{name}{extras} @ {}{hash}\n", url::of_path(path)))
 }
 
-/// What the user can do when there is neither uv nor pip.
+/// What the user can do when there is neither uv nor a pip that works.
 fn no_tool(interpreter: &Interpreter) -> Failure {
-    let python = interpreter.executable.display();
-    Failure::new(format!("neither {python} nor python3 has a pip, and uv is not installed, so wheels cannot be found"))
+    let (python, (major, minor)) = (interpreter.executable.display(), tool::FOR_OTHERS);
+    Failure::new(format!(
+        "wheels cannot be found: {python} has no pip, python3 has none that works for others ({major}.{minor} or newer), \
+         and uv is not installed"
+    ))
         .hint("install uv (https://docs.astral.sh/uv/), or pip (`python3 -m ensurepip`; on Debian the package python3-pip)")
 }

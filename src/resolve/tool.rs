@@ -34,7 +34,7 @@ pub enum Pip {
 }
 
 /// The first pip that works for another interpreter than its own (`--python`).
-const FOR_OTHERS: (u32, u32) = (22, 3);
+pub(super) const FOR_OTHERS: (u32, u32) = (22, 3);
 
 impl Tools {
     /// Looks for the tools that the options ask for; a failure where there is none.

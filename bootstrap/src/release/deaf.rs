@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::hush::hush;
 use super::listening;
+use crate::format::production::START_TIMEOUT;
 
 /// How long a connection that was accepted may take to send its request before its server is told to end.
 const HUSH: Duration = Duration::from_millis(100);
@@ -23,14 +24,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What starts and has not computed anything for so long waits for something that may never come.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// How long a start may take at most.
-const START: Duration = Duration::from_secs(90);
-
 /// Waits until the instance waits for connections at one of these sockets, has ended, or does not get on.
 pub fn let_come_up(unit: &str, sockets: &BTreeSet<u64>) {
     let begun = Instant::now();
     let (mut last, mut worked) = (None, begun);
-    while begun.elapsed() < START && worked.elapsed() < STUCK {
+    let patience = Duration::from_secs(START_TIMEOUT.into());
+    while begun.elapsed() < patience && worked.elapsed() < STUCK {
         let processes = processes(unit, sockets);
         if processes.is_empty() || listening::is_waited_at(sockets, &processes) {
             return;
