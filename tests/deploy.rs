@@ -7,10 +7,12 @@
 
 mod kit;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use coil_bootstrap::bundle::Bundle;
 use kit::mounts::cannot_mount;
@@ -274,6 +276,51 @@ fn two_deploys_at_once_do_not_disturb_each_other() {
     });
     for host in ["web1", "web2"] {
         assert!(hosts.has(host, &one) && hosts.has(host, &two), "{host}");
+    }
+}
+
+#[test]
+fn what_installs_and_what_removes_wait_for_each_other() {
+    let Some(hosts) = Hosts::named(&["web1"]) else { return };
+    let (one, two) = (app("1"), app("2"));
+    let on_host = |line: &str| {
+        let mut ssh = Command::new(hosts.bench.path("ssh"));
+        ssh.args(["-o", "BatchMode=yes", "web1", line]);
+        Ran::of(ssh, b"").succeeded();
+    };
+    let install = format!("COIL=install {}", two.packed.path().display());
+    let remove = format!("COIL=remove {}", one.packed.path().display());
+    let purge = format!("{remove} --purge");
+    let lock = || File::open(hosts.path("web1", "lib/small/lock")).unwrap();
+    // To try it would be to hold it, in whatever this process starts just then.
+    let is_locked = || {
+        let file = format!(":{} ", lock().metadata().unwrap().ino());
+        fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&file))
+    };
+    // What removes comes while a release is installed.
+    for then in [&remove, &purge] {
+        hosts.deploy(&one, &["web1", "--no-activate"]).succeeded();
+        thread::scope(|scope| {
+            scope.spawn(|| on_host(&install));
+            while !is_locked() && !hosts.has("web1", &two) {}
+            on_host(then);
+        });
+        assert!(!hosts.has("web1", &one) && !hosts.has("web1", &two), "{then}");
+        assert_eq!(hosts.path("web1", "lib/small").exists(), then == &remove);
+    }
+    // Both have waited, and either may be first: the app is there, or it is not.
+    for _ in 0..2 {
+        hosts.deploy(&one, &["web1", "--no-activate"]).succeeded();
+        let lock = lock();
+        lock.lock().unwrap();
+        thread::scope(|scope| {
+            for line in [&purge, &install] {
+                scope.spawn(|| on_host(line));
+                thread::sleep(Duration::from_millis(200));
+            }
+            drop(lock);
+        });
+        assert_eq!(hosts.path("web1", "lib/small").exists(), hosts.has("web1", &two));
     }
 }
 

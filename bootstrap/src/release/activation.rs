@@ -17,8 +17,7 @@ use crate::host::Host;
 pub fn activate(bundle: &Bundle, host: &Host) -> Result<String> {
     let share = canary::asked(host.args.get(1..).unwrap_or_default())?;
     let app = begin("activating a release", bundle)?;
-    app.make_home()?;
-    let _lock = app.lock()?;
+    let _lock = app.claim()?;
     if share == Some(0) {
         return withdraw(&app);
     }

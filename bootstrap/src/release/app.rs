@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -89,19 +90,42 @@ impl App {
         Ok(file)
     }
 
-    /// Makes its directory. One that is there and holds something else stays untouched.
-    pub fn make_home(&self) -> Result<()> {
-        let (home, releases) = (self.home(), self.releases());
-        if !releases.is_dir() && fs::read_dir(&home).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Error::Release(format!(
+    /// Makes its directory, and waits as `lock` does. A directory that is there and holds something else stays untouched.
+    pub fn claim(&self) -> Result<File> {
+        loop {
+            self.make_home()?;
+            let lock = self.lock()?;
+            // Who removes the app removes the file that was waited for, too.
+            if lock.metadata().is_ok_and(|file| file.nlink() > 0) {
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn make_home(&self) -> Result<()> {
+        match make_releases(&self.home(), &self.releases())? {
+            true => Ok(()),
+            false => Err(Error::Release(format!(
                 "{} belongs to something else that is called {}: give the app another name ([tool.coil] name) and pack it \
                  again",
-                home.display(),
+                self.home().display(),
                 self.name
-            )));
+            ))),
         }
-        fs::create_dir_all(&releases).map_err(Error::at("create", &releases))
     }
+}
+
+/// Makes the directory of releases, and says whether the one around it is an app's.
+///
+/// Several may do so at once: `releases` is made before anything else in `home`. So what is seen in `home` is asked for
+/// first, and `releases` afterwards: what another has put there meanwhile never looks as if it were somebody else's.
+fn make_releases(home: &Path, releases: &Path) -> Result<bool> {
+    let used = fs::read_dir(home).is_ok_and(|mut entries| entries.next().is_some());
+    if used && !releases.is_dir() {
+        return Ok(false);
+    }
+    fs::create_dir_all(releases).map_err(Error::at("create", releases))?;
+    Ok(true)
 }
 
 /// Refuses to go on as somebody who may not.
@@ -148,5 +172,31 @@ mod tests {
         assert_eq!(called("\u{e9}").name(), "app");
         assert_eq!(called("2048").user(), "app-2048");
         assert_eq!(called(&"x".repeat(300)).user().len(), USER_LENGTH);
+    }
+
+    #[test]
+    fn what_several_make_at_once_belongs_to_all_of_them() {
+        let place = std::env::temp_dir().join(format!("coil-homes-{}", std::process::id()));
+        for round in 0..300 {
+            let home = place.join(round.to_string());
+            let releases = home.join("releases");
+            let barrier = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for one in 0..4 {
+                    let (home, releases, barrier) = (&home, &releases, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        assert!(make_releases(home, releases).unwrap());
+                        fs::write(home.join(format!("lock-{one}")), "").unwrap();
+                    });
+                }
+            });
+        }
+        let other = place.join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("file"), "").unwrap();
+        assert!(!make_releases(&other, &other.join("releases")).unwrap());
+        assert!(!other.join("releases").exists());
+        fs::remove_dir_all(&place).unwrap();
     }
 }

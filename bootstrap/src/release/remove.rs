@@ -28,6 +28,8 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
     let app = App::of(bundle.manifest());
     let said = |word: &str| host.args.iter().skip(1).any(|arg| arg == OsStr::new(word));
     let own = id(&bundle.digest());
+    let installed = app.releases().is_dir();
+    let _lock = installed.then(|| app.lock()).transpose()?;
     let releases = Release::all(&app);
     let mut known: Vec<String> = releases.iter().map(|release| release.id().to_owned()).collect();
     known.push(own);
@@ -36,8 +38,7 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
     if said("--others") {
         return Ok(told(&unpacked(|one| is_of_app(one) && !is_known(one))?));
     }
-    if app.releases().is_dir() {
-        let _lock = app.lock()?;
+    if installed {
         take_down(&app)?;
         for release in &releases {
             release.remove()?;

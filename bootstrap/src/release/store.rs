@@ -147,8 +147,7 @@ pub fn remove(releases: &[Release]) -> Result<()> {
 pub fn install(bundle: &Bundle, host: &Host) -> Result<Installed> {
     need_root("installing a release")?;
     let app = App::of(bundle.manifest());
-    app.make_home()?;
-    let _lock = app.lock()?;
+    let _lock = app.claim()?;
     install_locked(bundle, host, &app)
 }
 
