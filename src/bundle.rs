@@ -10,10 +10,11 @@ pub use self::launcher::Launcher;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+use std::panic;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::{mem, panic};
 
 use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::manifest::{Layer, Manifest};
@@ -70,12 +71,12 @@ impl Begun {
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
         let replaces = out.exists();
-        let start = align(launcher.bytes.len() as u64);
+        let bytes = launcher.bytes.clone();
         let (wishes, wanted) = channel();
         let writer = thread::spawn(move || {
             // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
             let _ = rustix::process::nice(5);
-            Layers::copy(Unfinished::new(&directory)?, start, &wanted, replaces)
+            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted, replaces)
         });
         Begun { launcher, wishes, writer }
     }
@@ -129,19 +130,23 @@ struct Layers {
     /// Where in the file their section begins.
     start: u64,
     there: Vec<Piece>,
+    /// How many bytes of the file are set aside.
+    set_aside: u64,
 }
 
 impl Layers {
-    /// Copies what is wanted until nobody can want anything else. What `replaces` another file goes to the disk already: ext4
-    /// has a file written before it takes another's name, and that would be waited for at the end.
+    /// Copies the launcher, and then what is wanted until nobody can want anything else. What `replaces` another file goes to
+    /// the disk already: ext4 has a file written before it takes another's name, and that would be waited for at the end.
     fn copy(
         file: Unfinished,
-        start: u64,
+        launcher: &[u8],
         wanted: &Receiver<Vec<Piece>>,
         replaces: bool,
     ) -> io::Result<Layers> {
-        let mut layers = Layers { file, start, there: Vec::new() };
+        let start = align(launcher.len() as u64);
+        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0 };
         let mut next = wanted.recv().ok();
+        layers.file.file().write_all_at(launcher, 0)?;
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
             if next.is_none() && replaces {
@@ -159,6 +164,11 @@ impl Layers {
         wanted: Vec<Piece>,
         other: impl Fn() -> Option<T>,
     ) -> io::Result<Option<T>> {
+        let end = self.start + wanted.last().map_or(0, |last| last.offset + last.size);
+        if end > self.set_aside {
+            self.file.set_aside(end);
+            self.set_aside = end;
+        }
         let good = wanted.iter().zip(&self.there).take_while(|(one, other)| one == other).count();
         if good < self.there.len() {
             self.there.truncate(good);
@@ -206,13 +216,12 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
     let table_at = pad(file, 8)?;
     file.write_all(&elf.table(names_at))?;
 
-    let mut bytes = mem::take(&mut elf.bytes);
-    bytes[elf.stamp..elf.stamp + stamp::SIZE].copy_from_slice(&stamp::of(&Digest::of(&json)));
-    let header = elf.header(table_at);
-    let header = pod::bytes_of(&header);
-    bytes[..header.len()].copy_from_slice(header);
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&bytes)
+    let end = file.stream_position()?;
+    if end < layers.set_aside {
+        file.set_len(end)?;
+    }
+    file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
+    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)
 }
 
 /// Goes on to the next multiple of `alignment` and returns it.
@@ -260,7 +269,7 @@ mod tests {
             ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
-            let mut layers = Layers::copy(file, 4096, &wanted, true).unwrap();
+            let mut layers = Layers::copy(file, &[0; 4096], &wanted, true).unwrap();
             layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();
             std::fs::read(directory.path().join("out")).unwrap()

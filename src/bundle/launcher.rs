@@ -3,6 +3,7 @@
 //! Nothing of it moves. What is added lies behind it: two sections, a new section name table and a new section
 //! header table, which the ELF header is made to point to.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -28,8 +29,8 @@ const MAX_LAUNCHER: u64 = 64 << 20;
 /// What stands in front of a bundle, and the parts of it that change.
 #[derive(Clone)]
 pub struct Launcher {
-    /// The file up to the payload.
-    pub(super) bytes: Vec<u8>,
+    /// The file up to the payload. Our own, of some megabytes, is not copied.
+    pub(super) bytes: Cow<'static, [u8]>,
     header: Header,
     sections: Vec<Section>,
     pub(super) names: Vec<u8>,
@@ -44,7 +45,7 @@ impl Launcher {
     pub fn ours() -> Result<Self> {
         let unreadable = || Failure::new("the launcher inside coil is not the ELF file it should be");
         let mut launcher = Launcher::read(LAUNCHER).ok_or_else(unreadable)?;
-        launcher.bytes = LAUNCHER.to_vec();
+        launcher.bytes = Cow::Borrowed(LAUNCHER);
         launcher.check().ok_or_else(unreadable)
     }
 
@@ -59,7 +60,7 @@ impl Launcher {
         };
         let mut launcher = Launcher::read(&ReadCache::new(&file)).ok_or_else(changed)?;
         let start = launcher.take_payload().ok_or_else(changed)?;
-        let read = file.rewind().and_then(|()| file.take(start).read_to_end(&mut launcher.bytes));
+        let read = file.rewind().and_then(|()| file.take(start).read_to_end(launcher.bytes.to_mut()));
         let read = read.context(|| format!("cannot read {}", bundle.display()))?;
         if read as u64 != start {
             return Err(changed());
@@ -76,7 +77,7 @@ impl Launcher {
         let (_, stamp) = sections.section_by_name(E, stamp::SECTION.as_bytes())?;
         let (stamp, size) = stamp.file_range(E)?;
         (size == stamp::SIZE as u64).then_some(Launcher {
-            bytes: Vec::new(),
+            bytes: Cow::default(),
             header: *header,
             sections: sections.iter().copied().collect(),
             names: names.to_vec(),

@@ -14,6 +14,7 @@ mod sourceless;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use coil_bootstrap::format::path::TreePath;
 
@@ -52,9 +53,15 @@ impl Compiler {
         Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
     }
 
-    /// Has the interpreter started, which takes longer than it takes to compile a file.
+    /// Has the interpreter started, which takes longer than it takes to compile a file, without waiting for it.
     pub fn begin(&self) {
-        self.servers.begin();
+        let servers = Arc::clone(&self.servers);
+        thread::spawn(move || servers.begin());
+    }
+
+    /// Has the interpreter end, because nothing is compiled any more.
+    pub fn end(&self) {
+        self.servers.end();
     }
 
     /// Whether it has compiled anything.

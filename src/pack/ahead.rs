@@ -54,13 +54,13 @@ impl<'a> Ahead<'a> {
     /// decides. Its directory must exist.
     pub fn begin(store: &'a Store, project: &cli::Project, output: Option<&Path>) -> Result<Self> {
         let output = output.unwrap_or(Path::new("bundle"));
-        let begun = Begun::new(output, Launcher::ours()?);
         let place = absolute(output).unwrap_or_default();
         let key =
             Key::new("ahead", &[&place.as_os_str().as_encoded_bytes(), &format!("{:?}", project.projects)]);
         let guess: Guess = store.get(key).unwrap_or_default();
         let compiler = guess.program.as_ref().map(|program| compiler(program, store));
         compiler.iter().for_each(|compiler| compiler.begin());
+        let begun = Begun::new(output, Launcher::ours()?);
         let ahead = Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() };
         ahead.copy(ahead.guess.layers.iter().take_while(|known| store.has_blob(&known.digest, known.size)));
         Ok(ahead)
@@ -86,7 +86,8 @@ impl<'a> Ahead<'a> {
 
     /// Completes the bundle and gives it its name; another time its layers are a good guess.
     pub fn finish(self, out: &Path, parts: &Parts) -> Result<()> {
-        let Ahead { begun, store, key, guess, taken, .. } = self;
+        let Ahead { begun, store, key, guess, compiler, taken } = self;
+        compiler.iter().for_each(|compiler| compiler.end());
         begun.finish(out, &parts.manifest, &parts.blobs)?;
         let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
         let good = Guess { layers: likely(&parts.manifest), program: used.map(|(program, _)| program) };
