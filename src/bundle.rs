@@ -132,6 +132,8 @@ struct Layers {
     there: Vec<Piece>,
     /// How many bytes of the file are set aside.
     set_aside: u64,
+    /// Whether it will take the name of another file.
+    replaces: bool,
 }
 
 impl Layers {
@@ -144,7 +146,7 @@ impl Layers {
         replaces: bool,
     ) -> io::Result<Layers> {
         let start = align(launcher.len() as u64);
-        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0 };
+        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0, replaces };
         let mut next = wanted.recv().ok();
         layers.file.file().write_all_at(launcher, 0)?;
         while let Some(pieces) = next {
@@ -221,7 +223,12 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
         file.set_len(end)?;
     }
     file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
-    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)
+    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)?;
+    if layers.replaces {
+        // What is set aside is not written for the sake of a new name alone.
+        layers.file.begin_writing();
+    }
+    Ok(())
 }
 
 /// Goes on to the next multiple of `alignment` and returns it.

@@ -19,6 +19,7 @@ pub mod last_use;
 pub mod launcher;
 pub mod layer;
 pub mod lock;
+pub mod meanwhile;
 pub mod needs;
 pub mod pack;
 pub mod package;

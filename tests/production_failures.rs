@@ -197,7 +197,7 @@ fn the_way_back_is_free_when_an_activation_dies_while_it_ends_the_old_release() 
         let log = "/var/lib/asgi/activations.log";
         let ran = host.run(&format!(
             "before=$(wc -l <{log}); COIL=activate /root/{name} & activation=$!
-             until [ $(wc -l <{log}) -gt $before ]; do :; done
+             until [ $(wc -l <{log}) -gt $before ] || ! [ -e /proc/$activation/exe ]; do :; done
              sleep 0.0{moment}; kill -KILL $activation"
         ));
         assert_eq!(ran.code(), Some(0), "{ran}");
@@ -230,7 +230,8 @@ fn the_way_back_is_free_when_an_activation_dies_while_the_new_release_starts() {
     for moment in 0..40 {
         let ran = host.run(&format!(
             "COIL=activate /root/slow & activation=$!
-             until [ $(systemctl list-units --plain --no-legend 'asgi@*.service' | wc -l) = 2 ]; do :; done
+             both() {{ [ $(systemctl list-units --plain --no-legend 'asgi@*.service' | wc -l) = 2 ]; }}
+             until both || ! [ -e /proc/$activation/exe ]; do :; done
              sleep 0.{:03}; kill -KILL $activation",
             moment * 15
         ));

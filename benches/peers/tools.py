@@ -274,8 +274,10 @@ class Scie(PexVenv):
         super().prepare(place)
         if not self.options.scie_jump:
             raise Failed("no scie-jump binary was given (`--scie-jump`)")
-        jump = subprocess.check_output([self.options.scie_jump, "--version"], text=True).split()[-1]
-        self.version = f"{PexVenv.version}, scie-jump {jump}"
+        asked = subprocess.run([self.options.scie_jump, "--version"], capture_output=True, text=True)
+        if asked.returncode or not asked.stdout.strip():
+            raise Failed(f"{self.options.scie_jump} is no scie-jump of a release")
+        self.version = f"{PexVenv.version}, scie-jump {asked.stdout.split()[-1]}"
         self.tree = distribution.make(self.machine)
         self.archive = self.machine.work / "tools" / "cpython.tar.gz"
         if not self.archive.exists():

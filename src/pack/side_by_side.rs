@@ -1,13 +1,14 @@
-//! What a pack does at the same time: the one place where its threads are started.
+//! Steps of a pack that are done at the same time.
 //!
 //! Only the order of the work is free. Results, lines and the failure that is told are those of the same
 //! work done one after another.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{panic, thread};
+use std::thread;
 
 use crate::error::Result;
+use crate::meanwhile;
 use crate::report::Report;
 
 /// Does two things at once, each with a report of its own.
@@ -17,11 +18,7 @@ pub fn both<A: Send, B>(
     second: impl FnOnce(&Report) -> Result<B>,
 ) -> Result<(A, B)> {
     let (mine, other) = (report.held(), report.held());
-    let (one, two) = thread::scope(|scope| {
-        let running = scope.spawn(|| first(&mine));
-        let two = second(&other);
-        (running.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), two)
-    });
+    let (one, two) = meanwhile::both(|| first(&mine), || second(&other));
     report.release(mine);
     let one = one?;
     report.release(other);

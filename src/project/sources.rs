@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{panic, thread};
 
 use coil_bootstrap::format::manifest::Revision;
 use tempfile::TempDir;
 
 use super::git::{CheckOut, Found, Listed, State, WorkTree, lfs};
 use crate::error::{Context, Failure, Result};
+use crate::meanwhile::both;
 
 /// How many names a sentence lists before it counts the rest.
 const NAMED: usize = 3;
@@ -87,10 +87,7 @@ impl Sources {
             return self.enter_check_out(&tree, path, &revision);
         }
         // What git says of the commit takes as long as what it says of the files.
-        let (tracked, state) = thread::scope(|scope| {
-            let state = scope.spawn(|| tree.state());
-            (tree.tracked(), state.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
-        });
+        let (state, tracked) = both(|| tree.state(), || tree.tracked());
         let tracked = tracked?;
         if tracked.is_empty() {
             if path.is_dir() && !tree.is_ignored()? {

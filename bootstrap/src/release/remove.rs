@@ -28,8 +28,8 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
     let app = App::of(bundle.manifest());
     let said = |word: &str| host.args.iter().skip(1).any(|arg| arg == OsStr::new(word));
     let own = id(&bundle.digest());
-    let installed = app.releases().is_dir();
-    let _lock = installed.then(|| app.lock()).transpose()?;
+    let is_installed = || app.releases().is_dir();
+    let _lock = is_installed().then(|| app.lock()).transpose()?;
     let releases = Release::all(&app);
     let mut known: Vec<String> = releases.iter().map(|release| release.id().to_owned()).collect();
     known.push(own);
@@ -38,7 +38,8 @@ pub fn remove(bundle: &Bundle, host: &Host) -> Result<String> {
     if said("--others") {
         return Ok(told(&unpacked(|one| is_of_app(one) && !is_known(one))?));
     }
-    if installed {
+    // Who was waited for may have removed it.
+    if is_installed() {
         take_down(&app)?;
         for release in &releases {
             release.remove()?;

@@ -1,10 +1,10 @@
 //! The commit that is checked out, and how the work tree differs from it.
 
 use std::path::Path;
-use std::{panic, thread};
 
 use super::{WorkTree, git, git_text};
 use crate::error::Result;
+use crate::meanwhile::both;
 
 /// How a part of a work tree stands to its commit.
 ///
@@ -26,10 +26,7 @@ impl WorkTree {
     /// Compares the work tree with its commit.
     pub fn state(&self) -> Result<State> {
         // The time is asked for meanwhile; if the commit is another one by then, its own is asked for.
-        let (answer, head) = thread::scope(|scope| {
-            let head = scope.spawn(|| head(&self.directory));
-            (self.status(), head.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
-        });
+        let (head, answer) = both(|| head(&self.directory), || self.status());
         let mut state = State::default();
         for entry in answer?.split(|byte| *byte == 0) {
             self.take(&mut state, &String::from_utf8_lossy(entry));
