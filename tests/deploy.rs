@@ -301,8 +301,8 @@ fn what_installs_and_what_removes_wait_for_each_other() {
     for then in [&remove, &purge] {
         hosts.deploy(&one, &["web1", "--no-activate"]).succeeded();
         thread::scope(|scope| {
-            scope.spawn(|| on_host(&install));
-            while !is_locked() && !hosts.has("web1", &two) {}
+            let installing = scope.spawn(|| on_host(&install));
+            while !is_locked() && !installing.is_finished() {}
             on_host(then);
         });
         assert!(!hosts.has("web1", &one) && !hosts.has("web1", &two), "{then}");
