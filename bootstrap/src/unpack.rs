@@ -6,6 +6,7 @@
 //! directories and nowhere else: paths are checked, files are only ever created anew, and symbolic
 //! links are made when everything else is there, so that nothing can be written through one.
 
+mod room;
 mod target;
 
 use std::collections::VecDeque;
@@ -20,13 +21,14 @@ use std::thread;
 use zstd::bulk::Decompressor;
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
+use self::room::Room;
 use self::target::Target;
 use crate::bundle::Bundle;
 use crate::c_library::Choice;
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::format::checksum::Summing;
-use crate::format::frames::{Frame, MAX_FRAME};
+use crate::format::frames::{Frame, MAX_COMPRESSED, MAX_FRAME};
 use crate::format::manifest::Layer;
 use crate::format::tar::{self, Entry, Kind};
 use crate::tally::Part as Doing;
@@ -148,14 +150,15 @@ enum Task {
 /// Buffers that a thread uses again and again.
 struct Buffers {
     decompressor: Decompressor<'static>,
-    compressed: Vec<u8>,
-    decoded: Vec<u8>,
+    compressed: Room,
+    decoded: Room,
 }
 
 impl Unpacking<'_> {
     fn run(&self) -> Result<()> {
         let decompressor = Decompressor::new().map_err(Error::at("decode", self.bundle.path()))?;
-        let mut buffers = Buffers { decompressor, compressed: Vec::new(), decoded: Vec::new() };
+        let (compressed, decoded) = (Room::new(MAX_COMPRESSED as usize), Room::new(MAX_FRAME as usize));
+        let mut buffers = Buffers { decompressor, compressed, decoded };
         let result = self.work(&mut buffers);
         if result.is_err() {
             self.stopped.store(true, Ordering::Relaxed);
@@ -173,13 +176,11 @@ impl Unpacking<'_> {
                     self.hash(layer)?;
                 }
                 Task::Part(part) => {
-                    self.decode(part.layer, part.frame, buffers)?;
-                    self.write_part(&part, &buffers.decoded)?;
+                    self.write_part(&part, self.decode(part.layer, part.frame, buffers)?)?;
                     self.advance(part.frame);
                 }
                 Task::Frame(layer, frame) => {
-                    self.decode(layer, frame, buffers)?;
-                    self.write_entries(layer, &buffers.decoded)?;
+                    self.write_entries(layer, self.decode(layer, frame, buffers)?)?;
                     self.advance(frame);
                 }
             }
@@ -318,16 +319,14 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    fn decode(&self, layer: usize, frame: Frame, buffers: &mut Buffers) -> Result<()> {
+    fn decode<'b>(&self, layer: usize, frame: Frame, buffers: &'b mut Buffers) -> Result<&'b [u8]> {
         let Target { layer, tally, .. } = &self.layers[layer].target;
         let _timing = tally.time(Doing::Decode);
-        buffers.compressed.resize(frame.compressed as usize, 0);
-        self.bundle.read_layer(layer, frame.offset, &mut buffers.compressed)?;
-        buffers.decoded.clear();
-        buffers.decoded.reserve(frame.decompressed as usize);
-        let decoded = buffers.decompressor.decompress_to_buffer(&buffers.compressed, &mut buffers.decoded);
-        match decoded {
-            Ok(length) if length == frame.decompressed as usize => Ok(()),
+        let compressed = buffers.compressed.first(frame.compressed as usize);
+        self.bundle.read_layer(layer, frame.offset, compressed)?;
+        let decoded = buffers.decoded.first(frame.decompressed as usize);
+        match buffers.decompressor.decompress_to_buffer(compressed, decoded) {
+            Ok(length) if length == decoded.len() => Ok(decoded),
             _ => Err(self.undecodable(layer)),
         }
     }
