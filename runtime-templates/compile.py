@@ -4,7 +4,7 @@ Standard input holds chunks of requests, standard output the answers, in the sam
 ends. Whoever asks waits for all answers to a chunk before the next one is sent. All numbers are 4 bytes,
 the least significant first.
 
-    chunk:    the number of requests, requests
+    chunk:    the number of requests, more by LAST if no other chunk will follow; requests
     request:  length of the name, name (UTF-8), length of the source, source
     answer:   0, length of the byte code, byte code     -- a whole .pyc file, unchecked-hash (PEP 552)
               1, length of the text, text (UTF-8)       -- why there is none
@@ -15,6 +15,7 @@ an interpreter is started, and has to read it, for every changed line. Whoever r
 
 What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
 child, forked off a process that has compiled nothing but an empty text, and reads no more of a chunk than its first number.
+The last one needs no child.
 """
 
 import sys
@@ -28,6 +29,7 @@ import posix
 from _frozen_importlib_external import MAGIC_NUMBER
 from _imp import source_hash
 
+LAST = 1 << 31
 UNCHECKED_HASH = b"\1\0\0\0"
 MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
 
@@ -104,6 +106,9 @@ def main():
         count = read_count()
         if count is None:
             # Nothing is left to be written, and tidying up would take longer than a small chunk.
+            posix._exit(0)
+        if count >= LAST:
+            compile_chunk(count - LAST)
             posix._exit(0)
         child = posix.fork()
         if child == 0:

@@ -11,10 +11,11 @@ mod namespaces;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{Environment, Program};
 use coil_bootstrap::format::path::TreePath;
 use serde::{Deserialize, Serialize};
+
+pub use self::files::Files;
 
 use self::merge::merge;
 use crate::error::Result;
@@ -27,8 +28,7 @@ pub struct Listing {
     /// Who provides it, in words a user understands.
     pub origin: String,
     /// Every file and link by its path in the layer, with the checksum of its content.
-    #[serde(with = "files")]
-    pub files: BTreeMap<TreePath, Checksum>,
+    pub files: Files,
     /// Those whose first line names the interpreter.
     pub scripts: Vec<TreePath>,
     /// Directories whose libraries look for others outside the layer: never behind a link.
@@ -94,6 +94,7 @@ impl<'a> Real<'a> {
 
 #[cfg(test)]
 mod tests {
+    use coil_bootstrap::format::checksum::Checksum;
     use coil_bootstrap::format::manifest::Source;
 
     use super::*;

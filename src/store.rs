@@ -43,7 +43,7 @@ use crate::error::{Context, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
 use crate::needs;
-use crate::plan::Listing;
+use crate::plan::{Files, Listing};
 use crate::pool::Pool;
 use crate::probes::Probes;
 use crate::tree::{Content, Tree};
@@ -311,7 +311,7 @@ pub struct Made<T> {
 }
 
 /// The checksums of what may meet files of other layers in an environment. The runtime meets nobody.
-fn checksums(tree: &Tree) -> io::Result<BTreeMap<TreePath, Checksum>> {
+fn checksums(tree: &Tree) -> io::Result<Files> {
     let alone = Checksum::of(b"");
     let checksum = |path: &TreePath, content: &Content| match content {
         _ if path.below("python").is_some() => Ok(alone),

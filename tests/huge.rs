@@ -4,7 +4,6 @@
 
 mod kit;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -89,7 +88,7 @@ fn an_environment_of_more_links_than_a_short_number_can_count_has_a_manifest() {
     let listing = |half: usize| {
         let names =
             (half..MANY).step_by(2).map(|number| path(format!("venv/lib/p/site-packages/s/f{number}")));
-        let files: BTreeMap<_, _> = names.map(|name| (name, Checksum::of(b"x"))).collect();
+        let files = names.map(|name| (name, Checksum::of(b"x"))).collect();
         Listing { origin: format!("half{half}"), files, ..Listing::default() }
     };
     let environment =

@@ -13,7 +13,7 @@ use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::path::TreePath;
 
 use super::earlier::{Earlier, Key};
-use super::process::{Answer, Request};
+use super::process::{Answer, Request, Then};
 use super::{Compiler, broken, python_files, unreadable, warning};
 use crate::checksums::Checksums;
 use crate::error::{Context, Result};
@@ -49,12 +49,15 @@ impl Apart {
     /// were not compiled earlier, one after the other. It is a guess: for other files it is not used, and what fails
     /// here is found out by whoever compiles. Where there is nothing to compile, no interpreter is started.
     pub fn foresee(&self, tree: &Tree, directories: &[&str]) {
-        for (path, node) in python_files(tree, directories) {
-            let Ok(source) = node.content.read() else { return };
+        let request = |(path, node): (&TreePath, &Node)| {
+            let source = node.content.read().ok()?;
             let key = self.earlier.key(path, &Checksum::of(&source));
-            if self.earlier.has(&key) {
-                continue;
-            }
+            (!self.earlier.has(&key)).then(|| (key, Request { path: path.clone(), source }))
+        };
+        let mut missing = python_files(tree, directories).filter_map(request).peekable();
+        while let Some((key, request)) = missing.next() {
+            // After the last one there is most likely nothing else.
+            let then = if missing.peek().is_some() { Then::Waits } else { Then::Ends };
             let (sender, answer) = channel();
             let mut ahead = self.ahead();
             if ahead.is_over {
@@ -62,8 +65,7 @@ impl Apart {
             }
             ahead.begun.insert(key, answer);
             drop(ahead);
-            let request = Request { path: path.clone(), source };
-            let _ = sender.send(self.compiler.servers.compile_one(request));
+            let _ = sender.send(self.compiler.servers.compile_one(request, then));
         }
     }
 
@@ -127,7 +129,7 @@ impl Apart {
                 (Arc::clone(&self.compiler.servers), Request { path: path.clone(), source });
             let compile = move || match begun.map(|answer| answer.recv()) {
                 Some(Ok(Ok(answer))) => Ok((key, answer)),
-                _ => servers.compile_one(request).map(|answer| (key, answer)),
+                _ => servers.compile_one(request, Then::Waits).map(|answer| (key, answer)),
             };
             for done in line.push(compile).context(broken)? {
                 answers.push(done?);

@@ -23,13 +23,28 @@ const PROGRAM: &str = include_str!("../../runtime-templates/compile.py");
 /// What more of it the interpreters need that do not sort what they write.
 const SORTED: &str = include_str!("../../runtime-templates/compile_sorted.py");
 
+/// What the number of a chunk's requests has in addition if it is the interpreter's last.
+const LAST: u32 = 1 << 31;
+
 /// The interpreters that are there, started as they are needed: as many as chunks are compiled at a time.
 #[derive(Debug)]
 pub struct Servers {
     executable: PathBuf,
     program: String,
     idle: Mutex<Vec<Server>>,
+    /// Those that have compiled their last chunk.
+    spent: Mutex<Vec<Server>>,
     used: AtomicBool,
+}
+
+/// What an interpreter does after a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It waits for another.
+    Waits,
+    /// It ends: it has compiled by itself, and knows too much for another chunk. Without a child that is two
+    /// milliseconds less.
+    Ends,
 }
 
 /// A file to be compiled.
@@ -55,20 +70,25 @@ impl Servers {
     pub fn new(executable: &Path, version: (u16, u16)) -> Self {
         let sorted = if version < (3, 11) { SORTED } else { "" };
         let program = format!("{PROGRAM}\n{sorted}\nmain()\n");
-        let (executable, idle) = (executable.to_owned(), Mutex::default());
-        Servers { executable, program, idle, used: AtomicBool::new(false) }
+        Servers {
+            executable: executable.to_owned(),
+            program,
+            idle: Mutex::default(),
+            spent: Mutex::default(),
+            used: AtomicBool::new(false),
+        }
     }
 
     /// Starts one that will be needed. Where it cannot be started, whoever needs it finds that out.
     pub fn begin(&self) {
         if let Ok(server) = Server::start(self) {
-            self.idle().push(server);
+            locked(&self.idle).push(server);
         }
     }
 
     /// Has those that wait end, without waiting for it: the kernel takes a millisecond to take one apart.
     pub fn end(&self) {
-        self.idle().iter_mut().for_each(|server| drop(server.child.kill()));
+        locked(&self.idle).iter_mut().for_each(|server| drop(server.child.kill()));
     }
 
     /// Whether anything has been compiled.
@@ -79,8 +99,18 @@ impl Servers {
     /// Compiles `requests` in a process that has compiled nothing before; fails where the interpreter cannot
     /// be started or dies.
     pub fn compile(&self, requests: &[Request]) -> Result<Vec<Answer>> {
+        self.compile_then(requests, Then::Waits)
+    }
+
+    /// The same for one file. With [`Then::Ends`] it is the interpreter itself that compiles it, and no child of it.
+    pub fn compile_one(&self, request: Request, then: Then) -> Result<Answer> {
+        let none = || Answer::Nothing("the interpreter said nothing".to_owned());
+        Ok(self.compile_then(&[request], then)?.pop().unwrap_or_else(none))
+    }
+
+    fn compile_then(&self, requests: &[Request], then: Then) -> Result<Vec<Answer>> {
         self.used.store(true, Ordering::Relaxed);
-        let idle = self.idle().pop();
+        let idle = locked(&self.idle).pop();
         let mut server = match idle {
             Some(server) => server,
             None => Server::start(self).context(|| {
@@ -88,9 +118,10 @@ impl Servers {
             })?,
         };
         let mut answers = Vec::with_capacity(requests.len());
-        match server.talk(requests, &mut answers) {
+        match server.talk(requests, then, &mut answers) {
             Ok(()) => {
-                self.idle().push(server);
+                let list = if then == Then::Ends { &self.spent } else { &self.idle };
+                locked(list).push(server);
                 Ok(answers)
             }
             Err(cause) => {
@@ -99,16 +130,10 @@ impl Servers {
             }
         }
     }
+}
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Server>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Compiles one file, in a process of its own.
-    pub fn compile_one(&self, request: Request) -> Result<Answer> {
-        let none = || Answer::Nothing("the interpreter said nothing".to_owned());
-        Ok(self.compile(&[request])?.pop().unwrap_or_else(none))
-    }
+fn locked(servers: &Mutex<Vec<Server>>) -> MutexGuard<'_, Vec<Server>> {
+    servers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Answer {
@@ -154,7 +179,7 @@ impl Server {
         Ok(Server { child, input, output: BufReader::new(output), complaints })
     }
 
-    fn talk(&mut self, requests: &[Request], answers: &mut Vec<Answer>) -> io::Result<()> {
+    fn talk(&mut self, requests: &[Request], then: Then, answers: &mut Vec<Answer>) -> io::Result<()> {
         let Server { child, input, output, .. } = self;
         let mut hear = || -> io::Result<()> {
             for _ in requests {
@@ -168,10 +193,10 @@ impl Server {
         };
         if requests.len() == 1 {
             // It is read whole before anything is said.
-            return killing(ask(requests, input).and_then(|()| hear()));
+            return killing(ask(requests, then, input).and_then(|()| hear()));
         }
         thread::scope(|scope| {
-            scope.spawn(move || ask(requests, input));
+            scope.spawn(move || ask(requests, then, input));
             killing(hear())
         })
     }
@@ -202,9 +227,10 @@ impl Drop for Server {
 }
 
 /// Writes all requests, after their number. An interpreter that is gone is noticed by the reader.
-fn ask(requests: &[Request], input: impl Write) -> io::Result<()> {
+fn ask(requests: &[Request], then: Then, input: impl Write) -> io::Result<()> {
     let mut input = BufWriter::new(input);
     let count = u32::try_from(requests.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let count = if then == Then::Ends { count | LAST } else { count };
     input.write_all(&count.to_le_bytes())?;
     let mut block = |bytes: &[u8]| -> io::Result<()> {
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::process::Then;
 use super::*;
 
 /// Some CPython of this machine: its path and its version. A version manager's wrapper will not do.
@@ -138,6 +139,20 @@ fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
                 assert!(again == fresh[index], "{}: chunk {index}, round {round}", executable.display());
             }
         }
+    }
+}
+
+#[test]
+fn what_an_interpreter_compiles_at_its_end_is_what_a_child_of_it_would() {
+    for (executable, version) in interpreters() {
+        let servers = Servers::new(&executable, version);
+        let one = |request, then| servers.compile_one(request, then).unwrap().bytes().unwrap();
+        let children: Vec<_> =
+            library(&executable).into_iter().take(5).map(|request| one(request, Then::Waits)).collect();
+        // It has had children before, then ends; the next one is a new one.
+        let ends: Vec<_> =
+            library(&executable).into_iter().take(5).map(|request| one(request, Then::Ends)).collect();
+        assert!(children == ends, "{}", executable.display());
     }
 }
 

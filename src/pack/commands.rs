@@ -152,11 +152,11 @@ fn command_name(name: &str, otherwise: &str) -> String {
 }
 
 /// What an entry can name.
-fn known(project: &Project, wheels: &[StoredLayer<Facts>], runtime: &Listing) -> Known {
+fn known<'a>(project: &'a Project, wheels: &'a [StoredLayer<Facts>], runtime: &'a Listing) -> Known<'a> {
     let programs = wheels.iter().flat_map(|wheel| wheel.facts.programs.iter().cloned());
-    let app = project.app.iter().flat_map(|tree| tree.iter().map(|(path, _)| path));
-    let paths = wheels.iter().flat_map(|wheel| wheel.listing.files.keys());
-    Known::new(programs, app.chain(paths).chain(runtime.files.keys()))
+    let app = project.app.iter().flat_map(|tree| tree.iter().map(|(path, _)| path.as_str()));
+    let paths = wheels.iter().flat_map(|wheel| wheel.listing.files.paths());
+    Known::new(programs, app.chain(paths).chain(runtime.files.paths()))
 }
 
 /// The names of what the user asked for, as opposed to what that needs in turn.

@@ -8,7 +8,7 @@ use super::closed_world::{Expected, layers};
 use crate::checksums::Checksums;
 use crate::error::{Context, Result};
 use crate::needs::World;
-use crate::plan::Listing;
+use crate::plan::{Files, Listing};
 use crate::runtime::brought::{Brought, bring};
 use crate::store::{Key, Made, StoredLayer};
 
@@ -42,6 +42,6 @@ pub fn layer(
         let (scripts, reaching, programs) = (Vec::new(), Vec::new(), BTreeMap::new());
         Ok(Made { tree, origin: ORIGIN.to_owned(), scripts, reaching, programs, facts: () })
     })?;
-    layer.listing.files.clear();
+    layer.listing.files = Files::default();
     Ok(Some(layer))
 }

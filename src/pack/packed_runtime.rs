@@ -1,6 +1,7 @@
 //! A runtime that was made before: from its file into the store, and unpacked, so that wheels can be
 //! resolved and compiled with the very interpreter that will run them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -92,20 +93,20 @@ fn listing(runtime: &Runtime, place: &BlobPlace) -> io::Result<Listing> {
     file.seek(SeekFrom::Start(place.offset))?;
     let mut archive = zstd::Decoder::new(file.take(runtime.layer.size))?;
     let origin = format!("CPython {}", runtime.python.version);
-    let mut listing = Listing { origin, ..Listing::default() };
+    let mut files = BTreeMap::new();
     while let Some(Entry { path, kind }) = Entry::read(&mut archive)? {
         match kind {
             Kind::Directory => {}
             Kind::Symlink(target) => {
-                listing.files.insert(path, Checksum::of(format!("link to {target}").as_bytes()));
+                files.insert(path, Checksum::of(format!("link to {target}").as_bytes()));
             }
             Kind::File { size, .. } => {
-                listing.files.insert(path, checksum_of_reader(&mut (&mut archive).take(size))?);
+                files.insert(path, checksum_of_reader(&mut (&mut archive).take(size))?);
                 archive.read_exact(&mut vec![0; padding(size)])?;
             }
         }
     }
-    Ok(listing)
+    Ok(Listing { origin, files: files.into_iter().collect(), ..Listing::default() })
 }
 
 /// The interpreter, unpacked by the launcher's own code as it will be on the machine that runs the app.

@@ -4,12 +4,11 @@
 //! matter of the directories that are shared, not of how many files there are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
-use coil_bootstrap::format::checksum::Checksum;
 use coil_bootstrap::format::manifest::{Environment, Source};
 use coil_bootstrap::format::path::TreePath;
 
+use super::files::File;
 use super::{Listing, Plan, Real, namespaces};
 use crate::error::{Failure, Result};
 
@@ -44,8 +43,7 @@ struct Part {
 #[derive(Clone, Copy)]
 struct Leaf<'a> {
     layer: usize,
-    path: &'a TreePath,
-    checksum: &'a Checksum,
+    file: File<'a>,
 }
 
 /// What the layers have at one place, in their order.
@@ -90,8 +88,10 @@ impl<'a> Merge<'a> {
             if *name == "__init__.py" {
                 own_initial = Some(taken.layer);
             }
-            let is_script = is_real && self.layers[taken.layer].scripts.contains(taken.path);
-            merged.add(taken.layer, &below, taken.path.as_str(), is_script);
+            let path = taken.file.path;
+            let is_script =
+                is_real && self.layers[taken.layer].scripts.iter().any(|script| script.as_str() == path);
+            merged.add(taken.layer, &below, path, is_script)?;
         }
         for (name, child) in children.into_iter().filter(|(_, child)| !child.parts.is_empty()) {
             let below = below(place, name);
@@ -100,7 +100,7 @@ impl<'a> Merge<'a> {
             let is_one = inner.providers.len() == 1 && !self.real.0.contains(below.as_str());
             let provider = inner.providers.first().filter(|_| is_one);
             match provider.and_then(|layer| child.parts.iter().find(|part| part.layer == *layer)) {
-                Some(whole) => merged.add(whole.layer, &below, whole.start.trim_end_matches('/'), false),
+                Some(whole) => merged.add(whole.layer, &below, whole.start.trim_end_matches('/'), false)?,
                 None => merged.join(inner),
             }
         }
@@ -111,22 +111,18 @@ impl<'a> Merge<'a> {
     /// is looked at.
     fn read(&self, part: &Part, children: &mut BTreeMap<&'a str, Child<'a>>) {
         let files = &self.layers[part.layer].files;
-        let from = |bound: Bound<&str>| files.range::<str, _>((bound, Bound::Unbounded));
-        let mut rest = from(Bound::Included(&part.start));
-        while let Some((path, checksum)) = rest.next() {
-            let Some(below) = path.as_str().strip_prefix(part.start.as_str()) else { break };
+        let mut rest = files.from(&part.start);
+        while let Some(file) = rest.next() {
+            let Some(below) = file.path.strip_prefix(part.start.as_str()) else { break };
             match below.split_once('/') {
                 None => {
-                    children.entry(below).or_default().leaves.push(Leaf {
-                        layer: part.layer,
-                        path,
-                        checksum,
-                    });
+                    let leaf = Leaf { layer: part.layer, file };
+                    children.entry(below).or_default().leaves.push(leaf);
                 }
                 Some((name, _)) => {
                     let start = format!("{}{name}/", part.start);
                     // `0` is the byte after `/`: the first path that is not in that directory.
-                    rest = from(Bound::Included(&format!("{}{name}0", part.start)));
+                    rest = files.from(&format!("{}{name}0", part.start));
                     // What is in `venv` has its place at the root, and is there already.
                     if start != "venv/" {
                         children.entry(name).or_default().parts.push(Part { layer: part.layer, start });
@@ -152,11 +148,11 @@ impl<'a> Merge<'a> {
         }
         for other in others {
             // Wheels that share a namespace package often bring the same `__init__.py`.
-            if other.checksum == taken.checksum {
+            if other.file.is_like(&taken.file) {
                 continue;
             }
             let (one, two) = (&self.layers[taken.layer], &self.layers[other.layer]);
-            let Some(second) = namespaces::takes_second(one, two, other.path) else {
+            let Some(second) = namespaces::takes_second(one, two, other.file.path) else {
                 return Err(self.conflict(taken.layer, other.layer, place));
             };
             let (better, worse) = if second { (two, one) } else { (one, two) };
@@ -176,12 +172,17 @@ impl<'a> Merge<'a> {
 }
 
 impl Merged {
-    fn add(&mut self, layer: usize, place: &str, path: &str, is_script: bool) {
+    fn add(&mut self, layer: usize, place: &str, path: &str, is_script: bool) -> Result<()> {
+        let checked = |path: &str| {
+            TreePath::new(path).map_err(|error| {
+                let damage = "a listing in the cache is damaged";
+                Failure::new(damage).because(error).hint("run `coil cache prune --all`, and pack again")
+            })
+        };
+        let (place, path) = (checked(place)?, checked(path)?);
         self.providers.insert(layer);
-        // Both came from checked paths, so they are such.
-        if let (Ok(place), Ok(path)) = (TreePath::new(place), TreePath::new(path)) {
-            self.links.push(Link { place, source: Source { layer, path }, is_script });
-        }
+        self.links.push(Link { place, source: Source { layer, path }, is_script });
+        Ok(())
     }
 
     fn join(&mut self, inner: Merged) {

@@ -4,14 +4,13 @@
 //! say the same the one with the smaller checksum: the order of the layers does not count.
 
 use coil_bootstrap::format::checksum::Checksum;
-use coil_bootstrap::format::path::TreePath;
 
 use super::Listing;
 use crate::wheel::namespace::Initial;
 
 /// Whether the second layer's file is taken instead of the first's; `None` where one of the two is an ordinary
 /// file, so that there is no choice.
-pub fn takes_second(first: &Listing, second: &Listing, path: &TreePath) -> Option<bool> {
+pub fn takes_second(first: &Listing, second: &Listing, path: &str) -> Option<bool> {
     Some(rank(second, path)? < rank(first, path)?)
 }
 
@@ -23,9 +22,9 @@ pub fn note(taken: &Listing, other: &Listing, place: &str) -> String {
     )
 }
 
-fn rank<'a>(layer: &'a Listing, path: &TreePath) -> Option<(Initial, &'a Checksum)> {
-    let checksum = layer.files.get(path)?;
-    let empty =
-        || (path.file_name() == "__init__.py" && *checksum == Checksum::of(b"")).then_some(Initial::Blank);
-    Some((layer.initials.get(path).copied().or_else(empty)?, checksum))
+fn rank<'a>(layer: &'a Listing, path: &str) -> Option<(Initial, &'a str)> {
+    let checksum = layer.files.get(path)?.checksum();
+    let is_empty = || path.ends_with("/__init__.py") && checksum == Checksum::of(b"").hex();
+    let initial = layer.initials.get(path).copied();
+    Some((initial.or_else(|| is_empty().then_some(Initial::Blank))?, checksum))
 }

@@ -10,46 +10,52 @@ use crate::project::nearest::nearest;
 
 /// What a bundle will have, as far as an entry can name it.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct Known<'a> {
     scripts: BTreeSet<String>,
-    files: BTreeSet<String>,
-    modules: BTreeSet<String>,
+    files: BTreeSet<&'a str>,
+    /// Tens of thousands, of which most packs ask for none: what modules they are is found out then.
+    paths: Vec<&'a str>,
 }
 
-impl Known {
+impl<'a> Known<'a> {
     /// What can be started of these console scripts and of the trees with these paths: `app/...`,
     /// `venv/lib/pythonX.Y/site-packages/...` and, for modules of the standard library, `python/lib/pythonX.Y/...`.
-    pub fn new<'a>(
+    pub fn new(
         scripts: impl IntoIterator<Item = String>,
-        paths: impl IntoIterator<Item = &'a TreePath>,
-    ) -> Known {
-        let mut known = Known { scripts: scripts.into_iter().collect(), ..Known::default() };
-        for path in paths {
-            if let Some(file) = path.below("app") {
-                known.files.insert(file.to_owned());
-                known.modules.extend(module_of(file));
-                continue;
-            }
-            let Some(library) = path.below("venv/lib").or_else(|| path.below("python/lib")) else { continue };
-            let Some((_, file)) = library.split_once('/') else { continue };
-            known.modules.extend(module_of(file.strip_prefix("site-packages/").unwrap_or(file)));
-        }
-        known
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Known<'a> {
+        let (scripts, paths): (_, Vec<&str>) = (scripts.into_iter().collect(), paths.into_iter().collect());
+        let files = paths.iter().filter_map(|path| path.strip_prefix("app/")).collect();
+        Known { scripts, files, paths }
     }
 
     fn has_module(&self, name: &str) -> bool {
-        self.modules.contains(name)
+        let first = name.split('.').next().unwrap_or(name);
+        let likely = self.paths.iter().filter_map(|path| importable(path));
+        likely.filter(|file| file.starts_with(first)).any(|file| module_of(file).iter().any(|it| it == name))
     }
 
     fn is_package(&self, name: &str) -> bool {
-        self.modules.contains(&format!("{name}.__init__"))
+        self.has_module(&format!("{name}.__init__"))
     }
 
     /// Whether `python -m name` finds something to run.
     fn can_run(&self, name: &str) -> bool {
-        self.modules.contains(&format!("{name}.__main__"))
-            || (self.has_module(name) && !self.is_package(name))
+        self.has_module(&format!("{name}.__main__")) || (self.has_module(name) && !self.is_package(name))
     }
+
+    /// All modules, for a sentence about one that is missing.
+    fn modules(&self) -> BTreeSet<String> {
+        self.paths.iter().filter_map(|path| importable(path)).flat_map(module_of).collect()
+    }
+}
+
+/// The path of a file below the directory of `sys.path` that it is in.
+fn importable(path: &str) -> Option<&str> {
+    let library = path.strip_prefix("venv/lib/").or_else(|| path.strip_prefix("python/lib/"));
+    let Some(library) = library else { return path.strip_prefix("app/") };
+    let (_, file) = library.split_once('/')?;
+    Some(file.strip_prefix("site-packages/").unwrap_or(file))
 }
 
 /// Decides what an entry means: a console script first, then a file of the app, then a module.
@@ -61,7 +67,7 @@ pub fn resolve_entry(entry: &Entry, known: &Known) -> Result<Entry> {
             if known.scripts.contains(name) {
                 return Ok(Entry::Script(name.clone()));
             }
-            if known.files.contains(name)
+            if known.files.contains(name.as_str())
                 && let Ok(path) = TreePath::new(format!("app/{name}"))
             {
                 return Ok(Entry::File(path));
@@ -83,7 +89,7 @@ pub fn resolve_entry(entry: &Entry, known: &Known) -> Result<Entry> {
 
 fn unknown(entry: &Entry, known: &Known) -> Failure {
     let scripts = || known.scripts.iter().map(String::as_str);
-    let top_files = || known.files.iter().map(String::as_str).filter(|file| file.ends_with(".py"));
+    let top_files = || known.files.iter().copied().filter(|file| file.ends_with(".py"));
     let (what, word) = match entry {
         Entry::File(path) => ("the app has no file", path.below("app").unwrap_or(path)),
         Entry::Function { module, .. } => ("there is no module", module.as_str()),
@@ -96,12 +102,17 @@ fn unknown(entry: &Entry, known: &Known) -> Failure {
         Entry::Named(name) => ("there is no console script, module or file", name.as_str()),
     };
     let failure = Failure::new(format!("{what} called {word:?}{}", existing(known)));
-    let modules = known.modules.iter().map(String::as_str);
     let meant = match entry {
-        Entry::Function { .. } | Entry::Module(_) => nearest(word, modules),
+        Entry::Function { .. } | Entry::Module(_) => {
+            return advised(failure, nearest(word, known.modules().iter().map(String::as_str)));
+        }
         Entry::File(_) => nearest(word, top_files()),
         _ => nearest(word, scripts().chain(top_files())),
     };
+    advised(failure, meant)
+}
+
+fn advised(failure: Failure, meant: Option<&str>) -> Failure {
     match meant {
         Some(name) => failure.hint(format!("did you mean {name}?")),
         None => failure.hint("name another one with -e"),
@@ -116,7 +127,7 @@ fn existing(known: &Known) -> String {
         more => format!("; {title}: {}, and {} more", names[..12].join(", "), more - 12),
     };
     let scripts = known.scripts.iter().map(String::as_str).collect();
-    let files = known.files.iter().map(String::as_str);
+    let files = known.files.iter().copied();
     let files = files.filter(|file| file.ends_with(".py") && !file.contains('/')).collect();
     list("console scripts", scripts) + &list("files of the app", files)
 }

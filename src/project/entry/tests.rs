@@ -6,7 +6,7 @@ fn parse(text: &str) -> EntryPoint {
     EntryPoint::parse(text).unwrap()
 }
 
-fn known() -> Known {
+fn known() -> Known<'static> {
     let paths = [
         "app/manage.py",
         "app/tool",
@@ -15,9 +15,8 @@ fn known() -> Known {
         "venv/lib/python3.12/site-packages/flask/__main__.py",
         "venv/lib/python3.12/site-packages/fast/core.cpython-312-x86_64-linux-gnu.so",
         "python/lib/python3.12/http/server.py",
-    ]
-    .map(|path| TreePath::new(path).unwrap());
-    Known::new(["flask".to_owned(), "gunicorn".to_owned()], &paths)
+    ];
+    Known::new(["flask".to_owned(), "gunicorn".to_owned()], paths)
 }
 
 fn resolved(text: &str) -> Result<Entry> {
