@@ -157,6 +157,22 @@ fn what_an_interpreter_compiles_at_its_end_is_what_a_child_of_it_would() {
 }
 
 #[test]
+fn however_an_interpreter_is_kept_from_warning_the_byte_code_is_the_same() {
+    const UNKNOWN: (u16, u16) = (3, 99);
+    for (executable, version) in interpreters().into_iter().filter(|(_, version)| *version >= (3, 11)) {
+        let mut library = library(&executable);
+        library.truncate(60);
+        let source = b"a = '\\d'\nassert (a, 'always')\nb = a is 'x'\n".to_vec();
+        library.push(Request { path: TreePath::new("lib/warned.py").unwrap(), source });
+        let compiled = |version| {
+            let servers = Servers::new(&executable, version);
+            library.chunks(20).map(|chunk| bytes(servers.compile(chunk).unwrap())).collect::<Vec<_>>()
+        };
+        assert!(compiled(version) == compiled(UNKNOWN), "{}", executable.display());
+    }
+}
+
+#[test]
 fn a_file_that_does_not_compile_is_a_warning_that_names_it() {
     let mut tree = tree(&[
         ("app/1.py", "def f(:\n"),
