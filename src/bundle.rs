@@ -68,10 +68,12 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Begins a bundle in the directory of `out`. What goes wrong is told when it is finished.
+    /// Begins a bundle in the directory of `out`, whose name may turn out to be another one. What goes wrong is told when
+    /// it is finished.
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
-        let replaced = File::open(out).ok();
+        // Opening anything but a file may take for ever.
+        let replaced = out.is_file().then(|| File::open(out).ok()).flatten();
         let bytes = launcher.bytes.clone();
         let (wishes, wanted) = channel();
         let writer = thread::spawn(move || {

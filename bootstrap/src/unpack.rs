@@ -28,7 +28,7 @@ use crate::c_library::Choice;
 use crate::error::{Error, Result};
 use crate::format::Damage;
 use crate::format::checksum::Summing;
-use crate::format::frames::{Frame, MAX_COMPRESSED, MAX_FRAME};
+use crate::format::frames::{Frame, MAX_FRAME};
 use crate::format::manifest::Layer;
 use crate::format::tar::{self, Entry, Kind};
 use crate::tally::Part as Doing;
@@ -157,7 +157,12 @@ struct Buffers {
 impl Unpacking<'_> {
     fn run(&self) -> Result<()> {
         let decompressor = Decompressor::new().map_err(Error::at("decode", self.bundle.path()))?;
-        let (compressed, decoded) = (Room::new(MAX_COMPRESSED as usize), Room::new(MAX_FRAME as usize));
+        let largest = |size: fn(&Frame) -> u32| {
+            let sizes = self.layers.iter().flat_map(|work| &work.frames).map(size);
+            Room::new(sizes.max().unwrap_or_default() as usize)
+        };
+        let compressed = largest(|frame| frame.compressed);
+        let decoded = largest(|frame| frame.decompressed);
         let mut buffers = Buffers { decompressor, compressed, decoded };
         let result = self.work(&mut buffers);
         if result.is_err() {

@@ -33,6 +33,8 @@ pub struct Ahead<'a> {
 /// What is likely to be needed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Guess {
+    /// The bundle's name, which decides what is in its way.
+    out: PathBuf,
     /// The first layers of the bundle.
     layers: Vec<Known>,
     /// The interpreter that compiles, if the last pack had anything to be compiled.
@@ -53,14 +55,13 @@ impl<'a> Ahead<'a> {
     /// Begins the bundle of this project: at `output`, or in the working directory under a name that the project
     /// decides. Its directory must exist.
     pub fn begin(store: &'a Store, project: &cli::Project, output: Option<&Path>) -> Result<Self> {
-        let output = output.unwrap_or(Path::new("bundle"));
-        let place = absolute(output).unwrap_or_default();
+        let place = absolute(output.unwrap_or(Path::new("bundle"))).unwrap_or_default();
         let key =
             Key::new("ahead", &[&place.as_os_str().as_encoded_bytes(), &format!("{:?}", project.projects)]);
         let guess: Guess = store.get(key).unwrap_or_default();
         let compiler = guess.program.as_ref().map(|program| compiler(program, store));
         compiler.iter().for_each(|compiler| compiler.begin());
-        let begun = Begun::new(output, Launcher::ours()?);
+        let begun = Begun::new(output.unwrap_or(&guess.out), Launcher::ours()?);
         let ahead = Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() };
         ahead.copy(ahead.guess.layers.iter().take_while(|known| store.has_blob(&known.digest, known.size)));
         Ok(ahead)
@@ -90,7 +91,8 @@ impl<'a> Ahead<'a> {
         compiler.iter().for_each(|compiler| compiler.end());
         begun.finish(out, &parts.manifest, &parts.blobs)?;
         let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
-        let good = Guess { layers: likely(&parts.manifest), program: used.map(|(program, _)| program) };
+        let program = used.map(|(program, _)| program);
+        let good = Guess { out: out.to_owned(), layers: likely(&parts.manifest), program };
         if good != guess {
             // Nothing but time is lost without it.
             let _ = store.put(key, &good);
@@ -130,7 +132,7 @@ mod tests {
                 begun: Begun::new(&directory.path().join("out"), Launcher::ours().unwrap()),
                 store: &store,
                 key: Key::new("ahead", &[&"test"]),
-                guess: Guess { layers: Vec::new(), program: Some(program) },
+                guess: Guess { program: Some(program), ..Guess::default() },
                 compiler: Some(Arc::clone(&guessed)),
                 taken: OnceLock::new(),
             };

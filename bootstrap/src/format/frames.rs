@@ -27,7 +27,7 @@ pub const MAX_FRAME: u64 = 4 << 20;
 pub const FOOTER_SIZE: usize = 9;
 
 /// The longest a frame can be in a blob, in bytes: what zstd adds at most to what does not compress.
-pub const MAX_COMPRESSED: u64 = MAX_FRAME + (MAX_FRAME >> 7);
+const MAX_COMPRESSED: u64 = MAX_FRAME + (MAX_FRAME >> 7);
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A5E;
 const SEEKABLE_MAGIC: u32 = 0x8F92_EAB1;
