@@ -218,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_that_names_no_path_is_an_error_and_no_link() {
+        let digits = Checksum::of(b"").hex();
+        let text = format!("\"12 {digits} venv/bin/..x;\"");
+        let mut layer = Listing { files: serde_json::from_str(&text).unwrap(), ..Listing::default() };
+        assert!(plan(&[Listing::default(), layer.clone()], SITE).is_ok());
+        layer.files = serde_json::from_str(&text.replace("12 ", "11 ").replace("..x", "..")).unwrap();
+        let message = plan(&[Listing::default(), layer], SITE).unwrap_err().to_string();
+        assert_eq!(message, "a listing in the cache is damaged");
+    }
+
+    #[test]
     fn of_two_declarations_of_a_namespace_one_is_taken_whatever_the_order() {
         let part = |origin: &str, content: &str, initial: Option<Initial>| {
             let mut part = listing(

@@ -1,7 +1,7 @@
 //! Byte code of an app, each file compiled by itself.
 //!
-//! A child of its own for every file, so that what comes of it depends on this file alone and can be kept: after one
-//! changed line only that file is compiled. The first time it takes about twice as long as in chunks. What wheels and
+//! A process for every file that has compiled nothing before, so that what comes of it depends on this file alone and can be
+//! kept: after one changed line only that file is compiled. The first time it takes about twice as long as in chunks. What wheels and
 //! runtimes have is kept with their layers, which never change file by file.
 
 use std::collections::{BTreeMap, HashMap};

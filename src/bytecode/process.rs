@@ -1,6 +1,6 @@
 //! Interpreters that compile: how they are started, and what is said to them.
 //!
-//! An interpreter forks a child for every chunk, so that starting one is paid for once and every chunk still
+//! An interpreter forks a child for every chunk but its last, so that starting one is paid for once and every chunk still
 //! meets a process that has compiled nothing before. Requests and answers are described in
 //! `runtime-templates/compile.py`. A thread of its own writes several requests, so that neither side ever waits
 //! for the other to read.

@@ -103,12 +103,15 @@ impl<'a> File<'a> {
 impl FromIterator<(TreePath, Checksum)> for Files {
     fn from_iter<I: IntoIterator<Item = (TreePath, Checksum)>>(files: I) -> Self {
         let sorted: BTreeMap<TreePath, Checksum> = files.into_iter().collect();
-        let mut text = String::new();
+        let mut files = Files::default();
         for (path, checksum) in &sorted {
             // Writing to a string cannot fail.
-            let _ = write!(text, "{} {} {path};", path.len(), checksum.hex());
+            let _ = write!(files.text, "{} {} {path};", path.len(), checksum.hex());
+            let end = files.text.len() - 1;
+            let start = end - path.len();
+            files.places.push(Place { checksum: start - 1 - DIGITS, path: start, end });
         }
-        Files::of(text).unwrap_or_default()
+        files
     }
 }
 

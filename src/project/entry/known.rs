@@ -102,17 +102,12 @@ fn unknown(entry: &Entry, known: &Known) -> Failure {
         Entry::Named(name) => ("there is no console script, module or file", name.as_str()),
     };
     let failure = Failure::new(format!("{what} called {word:?}{}", existing(known)));
+    let modules = known.modules();
     let meant = match entry {
-        Entry::Function { .. } | Entry::Module(_) => {
-            return advised(failure, nearest(word, known.modules().iter().map(String::as_str)));
-        }
+        Entry::Function { .. } | Entry::Module(_) => nearest(word, modules.iter().map(String::as_str)),
         Entry::File(_) => nearest(word, top_files()),
         _ => nearest(word, scripts().chain(top_files())),
     };
-    advised(failure, meant)
-}
-
-fn advised(failure: Failure, meant: Option<&str>) -> Failure {
     match meant {
         Some(name) => failure.hint(format!("did you mean {name}?")),
         None => failure.hint("name another one with -e"),
