@@ -21,7 +21,6 @@ use coil_bootstrap::format::manifest::{Layer, Manifest};
 use coil_bootstrap::format::sections::{ALIGNMENT, LAYERS, MANIFEST};
 use coil_bootstrap::format::stamp;
 use object::pod;
-use rustix::fs::{Advice, fadvise};
 
 use crate::error::{Failure, Result, Writing};
 use crate::layer::BlobPlace;
@@ -72,14 +71,13 @@ impl Begun {
     /// it is finished.
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
-        // Opening anything but a file may take for ever.
-        let replaced = out.is_file().then(|| File::open(out).ok()).flatten();
+        let replaces = out.exists();
         let bytes = launcher.bytes.clone();
         let (wishes, wanted) = channel();
         let writer = thread::spawn(move || {
             // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
             let _ = rustix::process::nice(5);
-            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted, replaced)
+            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted, replaces)
         });
         Begun { launcher, wishes, writer }
     }
@@ -135,33 +133,27 @@ struct Layers {
     there: Vec<Piece>,
     /// How many bytes of the file are set aside.
     set_aside: u64,
-    /// The file whose name it will take.
-    replaced: Option<File>,
+    /// Whether it will take the name of another file.
+    replaces: bool,
 }
 
 impl Layers {
-    /// Copies the launcher, and then what is wanted until nobody can want anything else.
-    ///
-    /// What would be waited for at the end, when the file takes the name of the one that is `replaced`, is done already: ext4 has the
-    /// new file go to the disk before, and the memory that holds the old one is given back.
+    /// Copies the launcher, and then what is wanted until nobody can want anything else. What `replaces` another file goes to
+    /// the disk already: ext4 has a file written before it takes another's name, and that would be waited for at the end.
     fn copy(
         file: Unfinished,
         launcher: &[u8],
         wanted: &Receiver<Vec<Piece>>,
-        replaced: Option<File>,
+        replaces: bool,
     ) -> io::Result<Layers> {
         let start = align(launcher.len() as u64);
-        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0, replaced };
+        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0, replaces };
         let mut next = wanted.recv().ok();
         layers.file.file().write_all_at(launcher, 0)?;
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
-            if next.is_none()
-                && let Some(replaced) = &layers.replaced
-            {
+            if next.is_none() && replaces {
                 layers.file.begin_writing();
-                // Where the pack fails after all, the next reader of the old one reads it from the disk.
-                let _ = fadvise(replaced, 0, None, Advice::DontNeed);
             }
             next = next.or_else(|| wanted.recv().ok());
         }
@@ -233,7 +225,7 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
     }
     file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
     file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)?;
-    if layers.replaced.is_some() {
+    if layers.replaces {
         // What is set aside is not written for the sake of a new name alone.
         layers.file.begin_writing();
     }
@@ -285,7 +277,7 @@ mod tests {
             ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
-            let mut layers = Layers::copy(file, &[0; 4096], &wanted, None).unwrap();
+            let mut layers = Layers::copy(file, &[0; 4096], &wanted, true).unwrap();
             layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();
             std::fs::read(directory.path().join("out")).unwrap()
