@@ -4,12 +4,13 @@
 //! known last, and so the layers need not wait for it: what is known of them is copied while the rest is being made.
 //! They are copied from file to file by the kernel and never held in memory.
 
+mod growing;
 mod launcher;
 
 pub use self::launcher::Launcher;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt as _;
 use std::panic;
 use std::path::Path;
@@ -22,6 +23,7 @@ use coil_bootstrap::format::sections::{ALIGNMENT, LAYERS, MANIFEST};
 use coil_bootstrap::format::stamp;
 use object::pod;
 
+use self::growing::Growing;
 use crate::error::{Failure, Result, Writing};
 use crate::layer::BlobPlace;
 use crate::unfinished::Unfinished;
@@ -128,6 +130,8 @@ impl Piece {
 /// The file with the layers that are in it by now.
 struct Layers {
     file: Unfinished,
+    /// Its end.
+    growing: Growing,
     /// Where in the file their section begins.
     start: u64,
     there: Vec<Piece>,
@@ -141,15 +145,16 @@ impl Layers {
     /// Copies the launcher, and then what is wanted until nobody can want anything else. What `replaces` another file goes to
     /// the disk already: ext4 has a file written before it takes another's name, and that would be waited for at the end.
     fn copy(
-        file: Unfinished,
+        mut file: Unfinished,
         launcher: &[u8],
         wanted: &Receiver<Vec<Piece>>,
         replaces: bool,
     ) -> io::Result<Layers> {
         let start = align(launcher.len() as u64);
-        let mut layers = Layers { file, start, there: Vec::new(), set_aside: 0, replaces };
+        let growing = Growing::new(file.file());
+        let mut layers = Layers { file, growing, start, there: Vec::new(), set_aside: 0, replaces };
         let mut next = wanted.recv().ok();
-        layers.file.file().write_all_at(launcher, 0)?;
+        layers.growing.add(layers.file.file(), launcher)?;
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
             if next.is_none() && replaces {
@@ -176,7 +181,7 @@ impl Layers {
         if good < self.there.len() {
             self.there.truncate(good);
             let end = self.there.last().map_or(0, |last| last.offset + last.size);
-            self.file.file().set_len(self.start + end)?;
+            self.growing.set_length(self.file.file(), self.start + end)?;
         }
         for piece in wanted.into_iter().skip(good) {
             let instead = other();
@@ -190,14 +195,15 @@ impl Layers {
 
     fn add(&mut self, piece: Piece) -> io::Result<()> {
         let file = self.file.file();
-        file.seek(SeekFrom::Start(self.start + piece.offset))?;
+        self.growing.set_length(file, self.start + piece.offset)?;
         let mut blob = File::open(&piece.place.file)?;
-        blob.seek(SeekFrom::Start(piece.place.offset))?;
-        // Copied by the kernel, by reference where the file system can.
-        let copied = io::copy(&mut blob.take(piece.size), file)?;
-        if copied != piece.size {
-            return Err(io::Error::other(format!("{} has changed its length", piece.place.file.display())));
-        }
+        let copied = self.growing.copy(file, &mut blob, piece.place.offset, piece.size);
+        copied.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => {
+                io::Error::other(format!("{} has changed its length", piece.place.file.display()))
+            }
+            _ => error,
+        })?;
         self.there.push(piece);
         Ok(())
     }
@@ -208,20 +214,19 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
     let json = manifest.encode();
     let layers_end = layers.start + manifest.layers.last().map_or(0, |last| last.offset + last.size);
     elf.add(LAYERS, layers.start, layers_end - layers.start, ALIGNMENT);
-    let file = layers.file.file();
-    file.seek(SeekFrom::Start(layers_end))?;
-    let manifest_at = pad(file, 8)?;
-    file.write_all(&json)?;
+    let manifest_at = layers_end.next_multiple_of(8);
     elf.add(MANIFEST, manifest_at, json.len() as u64, 1);
+    let names_at = manifest_at + json.len() as u64;
+    let table_at = (names_at + elf.names.len() as u64).next_multiple_of(8);
 
-    let names_at = file.stream_position()?;
-    file.write_all(&elf.names)?;
-    let table_at = pad(file, 8)?;
-    file.write_all(&elf.table(names_at))?;
-
-    let end = file.stream_position()?;
-    if end < layers.set_aside {
-        file.set_len(end)?;
+    let file = layers.file.file();
+    for (at, bytes) in [(manifest_at, &json), (names_at, &elf.names), (table_at, &elf.table(names_at))] {
+        layers.growing.set_length(file, at)?;
+        layers.growing.add(file, bytes)?;
+    }
+    layers.growing.flush(file)?;
+    if layers.growing.length() < layers.set_aside {
+        file.set_len(layers.growing.length())?;
     }
     file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
     file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)?;
@@ -230,12 +235,6 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
         layers.file.begin_writing();
     }
     Ok(())
-}
-
-/// Goes on to the next multiple of `alignment` and returns it.
-fn pad(file: &mut File, alignment: u64) -> io::Result<u64> {
-    let end = file.stream_position()?;
-    file.seek(SeekFrom::Start(end.next_multiple_of(alignment)))
 }
 
 /// Whether something is there that no earlier pack can have written: a source, a wheel, a device.
