@@ -73,13 +73,12 @@ impl Begun {
     /// it is finished.
     pub fn new(out: &Path, launcher: Launcher) -> Self {
         let directory = directory_of(out).to_owned();
-        let replaces = out.exists();
         let bytes = launcher.bytes.clone();
         let (wishes, wanted) = channel();
         let writer = thread::spawn(move || {
             // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
             let _ = rustix::process::nice(5);
-            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted, replaces)
+            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted)
         });
         Begun { launcher, wishes, writer }
     }
@@ -137,29 +136,18 @@ struct Layers {
     there: Vec<Piece>,
     /// How many bytes of the file are set aside.
     set_aside: u64,
-    /// Whether it will take the name of another file.
-    replaces: bool,
 }
 
 impl Layers {
-    /// Copies the launcher, and then what is wanted until nobody can want anything else. What `replaces` another file goes to
-    /// the disk already: ext4 has a file written before it takes another's name, and that would be waited for at the end.
-    fn copy(
-        mut file: Unfinished,
-        launcher: &[u8],
-        wanted: &Receiver<Vec<Piece>>,
-        replaces: bool,
-    ) -> io::Result<Layers> {
+    /// Copies the launcher, and then what is wanted until nobody can want anything else.
+    fn copy(mut file: Unfinished, launcher: &[u8], wanted: &Receiver<Vec<Piece>>) -> io::Result<Layers> {
         let start = align(launcher.len() as u64);
         let growing = Growing::new(file.file());
-        let mut layers = Layers { file, growing, start, there: Vec::new(), set_aside: 0, replaces };
+        let mut layers = Layers { file, growing, start, there: Vec::new(), set_aside: 0 };
         let mut next = wanted.recv().ok();
         layers.growing.add(layers.file.file(), launcher)?;
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
-            if next.is_none() && replaces {
-                layers.file.begin_writing();
-            }
             next = next.or_else(|| wanted.recv().ok());
         }
         Ok(layers)
@@ -172,11 +160,7 @@ impl Layers {
         wanted: Vec<Piece>,
         other: impl Fn() -> Option<T>,
     ) -> io::Result<Option<T>> {
-        let end = self.start + wanted.last().map_or(0, |last| last.offset + last.size);
-        if end > self.set_aside {
-            self.file.set_aside(end);
-            self.set_aside = end;
-        }
+        self.set_aside(self.start + wanted.last().map_or(0, |last| last.offset + last.size));
         let good = wanted.iter().zip(&self.there).take_while(|(one, other)| one == other).count();
         if good < self.there.len() {
             self.there.truncate(good);
@@ -191,6 +175,14 @@ impl Layers {
             self.add(piece)?;
         }
         Ok(None)
+    }
+
+    /// Has `end` bytes set aside, if they are not.
+    fn set_aside(&mut self, end: u64) {
+        if end > self.set_aside {
+            self.file.set_aside(end);
+            self.set_aside = end;
+        }
     }
 
     fn add(&mut self, piece: Piece) -> io::Result<()> {
@@ -219,8 +211,12 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
     let names_at = manifest_at + json.len() as u64;
     let table_at = (names_at + elf.names.len() as u64).next_multiple_of(8);
 
+    let table = elf.table(names_at);
+
+    // All of it: ext4 writes to the disk at once, before it takes another's name, a file of which one byte has no place yet.
+    layers.set_aside(table_at + table.len() as u64);
     let file = layers.file.file();
-    for (at, bytes) in [(manifest_at, &json), (names_at, &elf.names), (table_at, &elf.table(names_at))] {
+    for (at, bytes) in [(manifest_at, &json), (names_at, &elf.names), (table_at, &table)] {
         layers.growing.set_length(file, at)?;
         layers.growing.add(file, bytes)?;
     }
@@ -229,12 +225,7 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
         file.set_len(layers.growing.length())?;
     }
     file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
-    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)?;
-    if layers.replaces {
-        // What is set aside is not written for the sake of a new name alone.
-        layers.file.begin_writing();
-    }
-    Ok(())
+    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)
 }
 
 /// Whether something is there that no earlier pack can have written: a source, a wheel, a device.
@@ -276,8 +267,9 @@ mod tests {
             ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
-            let mut layers = Layers::copy(file, &[0; 4096], &wanted, true).unwrap();
+            let mut layers = Layers::copy(file, &[0; 4096], &wanted).unwrap();
             layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
+            layers.growing.flush(layers.file.file()).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();
             std::fs::read(directory.path().join("out")).unwrap()
         };

@@ -57,13 +57,6 @@ impl Unfinished {
         let _ = fallocate(self.file(), FallocateFlags::KEEP_SIZE, 0, size);
     }
 
-    /// Has the system begin to write to the disk what is in the file by now, without waiting for it (sync_file_range(2)).
-    pub fn begin_writing(&mut self) {
-        // SAFETY: the call takes numbers and touches no memory; the descriptor is open as long as the file is borrowed. Where
-        // it fails, all is written later.
-        unsafe { libc::sync_file_range(self.file().as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
-    }
-
     /// Gives the complete file the name `out`, in the directory it was made in, in place of what is there.
     pub fn publish(self, out: &Path) -> io::Result<()> {
         let file = match self {

@@ -1,7 +1,8 @@
 //! What a pack does before it knows that it is needed: it copies layers into the bundle, and starts the interpreter that compiles.
 //!
-//! Who packs a project again has changed a line of it, and most layers are those of the last time. So these are
-//! copied from the first moment on. It is a guess: what turns out otherwise is copied anew, and the bundle is the same.
+//! Who packs a project again has changed a line of it, and most layers are those of the last time. So the interpreter
+//! starts in the first moment, and these layers are copied before anything is known of them. It is a guess: what turns
+//! out otherwise is copied anew, and the bundle is the same.
 
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, OnceLock};
@@ -62,9 +63,14 @@ impl<'a> Ahead<'a> {
         let compiler = guess.program.as_ref().map(|program| compiler(program, store));
         compiler.iter().for_each(|compiler| compiler.begin());
         let begun = Begun::new(output.unwrap_or(&guess.out), Launcher::ours()?);
-        let ahead = Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() };
-        ahead.copy(ahead.guess.layers.iter().take_while(|known| store.has_blob(&known.digest, known.size)));
-        Ok(ahead)
+        Ok(Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() })
+    }
+
+    /// Begins to copy the layers of the last time. Not in the first moment: git and the interpreter, which the others wait
+    /// for, are short and need the processors more.
+    pub fn copy_likely(&self) {
+        let is_there = |known: &&Known| self.store.has_blob(&known.digest, known.size);
+        self.copy(self.guess.layers.iter().take_while(is_there));
     }
 
     /// What compiles with this interpreter, which is what was started if the guess was right.
