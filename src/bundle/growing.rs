@@ -2,9 +2,9 @@
 //!
 //! ext4 keeps what is written in folios, which are as large as what is written at once and as its offset is aligned. Layers begin
 //! and end anywhere: with copy_file_range(2), which goes through a pipe of 16 pages besides, 42 MB cost 15.9 ms and giving their
-//! memory back 5.2 ms; in megabytes that begin at multiples of a megabyte 8.9 and 2.6. What needs not be put together from
-//! several layers for that is written from where the system has it in memory already. Other file systems copy by reference (XFS, Btrfs),
-//! on the server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies.
+//! memory back 5.2 ms; in megabytes that begin at multiples of a megabyte 8.9 and 2.6. A piece of a
+//! single layer is written from where the system has it in memory already. Other file systems copy by reference (XFS, Btrfs), on the
+//! server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
