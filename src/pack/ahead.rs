@@ -1,8 +1,8 @@
-//! What a pack does before it knows that it is needed: it copies layers into the bundle, and starts the interpreter that compiles.
+//! What a pack does before it knows that it is needed: it starts the interpreter that compiles, and copies layers into the bundle.
 //!
-//! Who packs a project again has changed a line of it, and most layers are those of the last time. So the interpreter
-//! starts in the first moment, and these layers are copied before anything is known of them. It is a guess: what turns
-//! out otherwise is copied anew, and the bundle is the same.
+//! Who packs a project again has changed a line of it. So the interpreter starts in the first moment, and while it does, all
+//! layers but the app's turn out to be those of the last time and are copied. Not earlier: git and the interpreter, which
+//! everything else waits for, need the processors more. What is guessed wrong is done anew, and the bundle is the same.
 
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, OnceLock};
@@ -66,13 +66,6 @@ impl<'a> Ahead<'a> {
         Ok(Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() })
     }
 
-    /// Begins to copy the layers of the last time. Not in the first moment: git and the interpreter, which the others wait
-    /// for, are short and need the processors more.
-    pub fn copy_likely(&self) {
-        let is_there = |known: &&Known| self.store.has_blob(&known.digest, known.size);
-        self.copy(self.guess.layers.iter().take_while(is_there));
-    }
-
     /// What compiles with this interpreter, which is what was started if the guess was right.
     pub fn compiler(&self, interpreter: &Interpreter) -> Arc<Compiler> {
         let (major, minor, _) = interpreter.version;
@@ -82,13 +75,15 @@ impl<'a> Ahead<'a> {
         Arc::clone(&self.taken.get_or_init(|| (program, compiler)).1)
     }
 
-    /// Tells the first layers of the bundle, before others are known that may come after them or between.
+    /// Copies the layers that are known by now, before others are that may come after them or between: those that came
+    /// between the last time probably do again.
     pub fn know<'b>(&self, blobs: impl Iterator<Item = &'b Blob>) {
         let known: Vec<_> = blobs.map(|blob| Known { digest: blob.digest, size: blob.size }).collect();
         let mut guessed = self.guess.layers.iter();
-        if !known.iter().all(|known| guessed.any(|guess| guess == known)) {
-            self.copy(known.iter());
-        }
+        let is_right = known.iter().all(|known| guessed.any(|guess| guess == known));
+        let layers = if is_right { &self.guess.layers } else { &known };
+        let there = layers.iter().take_while(|layer| self.store.has_blob(&layer.digest, layer.size));
+        self.begun.copy(there.map(|layer| (self.store.blob(&layer.digest).into(), layer.size)));
     }
 
     /// Completes the bundle and gives it its name; another time its layers are a good guess.
@@ -104,10 +99,6 @@ impl<'a> Ahead<'a> {
             let _ = store.put(key, &good);
         }
         Ok(())
-    }
-
-    fn copy<'b>(&self, layers: impl Iterator<Item = &'b Known>) {
-        self.begun.copy(layers.map(|known| (self.store.blob(&known.digest).into(), known.size)));
     }
 }
 
