@@ -138,7 +138,7 @@ pub struct Project {
     pub warnings: Vec<String>,
     /// The commit it is of.
     pub source: Option<Revision>,
-    /// When that was made, in seconds since 1970.
+    /// When that was made, in seconds since 1970; asked for where there are steps, which get to see it.
     pub date: Option<u64>,
     /// Commands that change the app's tree before it is packed.
     pub steps: Vec<String>,

@@ -11,6 +11,7 @@ use super::argument::Argument;
 use super::declared::Declared;
 use super::directory::DirectoryProject;
 use super::entry::EntryPoint;
+use super::git::Commit;
 use super::image::over;
 use super::lock_file::{self, LockFile, LockKind};
 use super::naming::{name_for, name_of};
@@ -135,7 +136,8 @@ impl Reader {
         project.production.services.extend(directory.services);
         project.commands.extend(directory.commands);
         if let Some(build) = directory.build {
-            project.builds.push(Build { date: place.date, ..build });
+            let date = time_of(place.commit.as_ref())?;
+            project.builds.push(Build { date, ..build });
         } else if let Some(specifier) = directory.requires_python {
             project.requires_python.push((directory.name, specifier));
         }
@@ -281,7 +283,9 @@ impl Reader {
         project.requirement_files.extend(plain.cloned());
         project.constraint_files.extend(words.constraint_files.iter().cloned());
         project.source = self.sources.revision;
-        project.date = self.sources.date;
+        if !project.steps.is_empty() {
+            project.date = time_of(self.sources.commit.as_ref())?;
+        }
         project.notes.extend(self.sources.notes);
         project.warnings.extend(self.sources.warnings);
         project.check_outs = self.sources.check_outs.into_iter().map(|(_, scratch)| scratch).collect();
@@ -312,6 +316,11 @@ impl Reader {
         }
         Ok(project)
     }
+}
+
+/// When a commit was made, in seconds since 1970; what is not known has no time.
+fn time_of(commit: Option<&Commit>) -> Result<Option<u64>> {
+    commit.map_or(Ok(None), Commit::time)
 }
 
 /// Absolute paths with the links of their directories resolved, as the walk meets them.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coil_bootstrap::format::manifest::Revision;
 use tempfile::TempDir;
 
-use super::git::{CheckOut, Found, Listed, State, WorkTree, lfs};
+use super::git::{CheckOut, Commit, Found, Listed, State, WorkTree, lfs};
 use crate::error::{Context, Failure, Result};
 use crate::meanwhile::both;
 
@@ -43,8 +43,8 @@ pub struct Place {
     pub tracked: Option<Listed>,
     /// Files beside it that git neither tracks nor ignores.
     pub untracked: Vec<String>,
-    /// When its commit was made, in seconds since 1970.
-    pub date: Option<u64>,
+    /// Its commit.
+    pub commit: Option<Commit>,
 }
 
 /// All sources of one pack.
@@ -55,8 +55,8 @@ pub struct Sources {
     pub check_outs: Vec<(CheckOut, Arc<TempDir>)>,
     /// The first commit that was met; dirty if anything that was met is.
     pub revision: Option<Revision>,
-    /// When that commit was made.
-    pub date: Option<u64>,
+    /// The same, for git.
+    pub commit: Option<Commit>,
     /// What the user should know.
     pub notes: Vec<String>,
     /// What may be wrong.
@@ -100,7 +100,7 @@ impl Sources {
         state.changed.extend(tracked.sparse.iter().cloned());
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);
-        Ok(Place { tracked: Some(tracked), untracked: state.untracked, date: state.time, ..plain })
+        Ok(Place { tracked: Some(tracked), untracked: state.untracked, commit: state.commit, ..plain })
     }
 
     /// Where a file that is only read, and packed by nobody, is to be read.
@@ -182,11 +182,10 @@ impl Sources {
             Found::WorkTree(tree) => tree.tracked()?,
             _ => Listed::default(),
         };
-        let state =
-            State { commit: Some(check_out.commit.clone()), time: check_out.time, ..State::default() };
+        let state = State { commit: Some(check_out.commit.clone()), ..State::default() };
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);
-        Ok(Place { path: place, tracked: Some(tracked), untracked: Vec::new(), date: state.time })
+        Ok(Place { path: place, tracked: Some(tracked), untracked: Vec::new(), commit: state.commit })
     }
 
     fn without_git(&self, place: Place, why: &str) -> Result<Place> {
@@ -206,7 +205,8 @@ impl Sources {
         if self.wanted.clean && (dirty || state.commit.is_none()) {
             let what = match &state.commit {
                 Some(commit) => {
-                    format!("{} differs from commit {}", path.display(), &commit[..12.min(commit.len())])
+                    let id = &commit.id[..12.min(commit.id.len())];
+                    format!("{} differs from commit {id}", path.display())
                 }
                 None => format!("{} is in a repository without a commit", path.display()),
             };
@@ -217,8 +217,8 @@ impl Sources {
         match (&mut self.revision, &state.commit) {
             (Some(known), _) => known.dirty |= dirty,
             (None, Some(commit)) => {
-                self.revision = Some(Revision { commit: commit.clone(), dirty });
-                self.date = state.time;
+                self.revision = Some(Revision { commit: commit.id.clone(), dirty });
+                self.commit = Some(commit.clone());
             }
             (None, None) => {}
         }

@@ -19,7 +19,7 @@ use std::process::{Command, Output, Stdio};
 use crate::error::{Context, Failure, Result};
 
 pub use revision::CheckOut;
-pub use state::State;
+pub use state::{Commit, State};
 pub use tracked::{Listed, Tracked};
 
 /// Variables that git sets for its hooks and that speak of another repository, or that change what names mean.

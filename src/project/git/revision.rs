@@ -8,8 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::state::time_of;
-use super::{WorkTree, git, git_text};
+use super::{Commit, WorkTree, git, git_text};
 use crate::error::{Context, Failure, Result};
 
 /// A commit that is checked out.
@@ -19,10 +18,8 @@ pub struct CheckOut {
     top: PathBuf,
     /// Where it is checked out, called like the original.
     place: PathBuf,
-    /// The commit's id.
-    pub commit: String,
-    /// When it was committed, in seconds since 1970.
-    pub time: Option<u64>,
+    /// The commit.
+    pub commit: Commit,
     /// Submodules that are left out, as the original has not got them.
     pub absent_submodules: Vec<String>,
 }
@@ -50,8 +47,8 @@ impl WorkTree {
         export(top, &place, &commit, "", &mut absent_submodules).map_err(|failure| {
             Failure::new(format!("--rev {revision} cannot be checked out")).because(failure)
         })?;
-        let time = time_of(top, &commit)?;
-        Ok(CheckOut { top: top.clone(), place, commit, time, absent_submodules })
+        let commit = Commit { directory: top.clone(), id: commit };
+        Ok(CheckOut { top: top.clone(), place, commit, absent_submodules })
     }
 }
 

@@ -1,10 +1,9 @@
 //! The commit that is checked out, and how the work tree differs from it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{WorkTree, git, git_text};
 use crate::error::Result;
-use crate::meanwhile::both;
 
 /// How a part of a work tree stands to its commit.
 ///
@@ -12,28 +11,39 @@ use crate::meanwhile::both;
 /// others dirty.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The commit's id; `None` before the first commit.
-    pub commit: Option<String>,
-    /// When it was committed, in seconds since 1970.
-    pub time: Option<u64>,
+    /// The commit; `None` before the first one.
+    pub commit: Option<Commit>,
     /// Tracked files that differ from it, below the directory.
     pub changed: Vec<String>,
     /// Files and whole directories (with `/` at the end) that are neither tracked nor ignored.
     pub untracked: Vec<String>,
 }
 
+/// A commit of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// A directory in the repository.
+    pub(super) directory: PathBuf,
+    /// 40 or 64 hexadecimal digits in lower case.
+    pub id: String,
+}
+
+impl Commit {
+    /// When it was committed, in seconds since 1970: asked for now, as most packs need no date.
+    pub fn time(&self) -> Result<Option<u64>> {
+        let text = git_text(&self.directory, &["cat-file", "commit", &self.id])?;
+        // "committer NAME <ADDRESS> SECONDS ZONE"
+        let line = text.lines().find(|line| line.starts_with("committer "));
+        Ok(line.and_then(|line| line.rsplit(' ').nth(1)?.parse().ok()))
+    }
+}
+
 impl WorkTree {
     /// Compares the work tree with its commit.
     pub fn state(&self) -> Result<State> {
-        // The time is asked for meanwhile; if the commit is another one by then, its own is asked for.
-        let (head, answer) = both(|| head(&self.directory), || self.status());
         let mut state = State::default();
-        for entry in answer?.split(|byte| *byte == 0) {
+        for entry in self.status()?.split(|byte| *byte == 0) {
             self.take(&mut state, &String::from_utf8_lossy(entry));
-        }
-        if let Some(commit) = &state.commit {
-            let known = head.filter(|(head, _)| head == commit).map(|(_, time)| time);
-            state.time = known.map_or_else(|| time_of(&self.directory, commit), |time| Ok(Some(time)))?;
         }
         Ok(state)
     }
@@ -66,7 +76,8 @@ impl WorkTree {
             // "# branch.oid <commit> | (initial)"
             Some("#") => {
                 let id = entry.strip_prefix("# branch.oid ").filter(|id| !id.starts_with('('));
-                state.commit = state.commit.take().or(id.map(str::to_owned));
+                let commit = |id: &str| Commit { directory: self.directory.clone(), id: id.to_owned() };
+                state.commit = state.commit.take().or(id.map(commit));
             }
             // "1 <XY> <sub> <mH> <mI> <mW> <hH> <hI> <path>"
             Some("1") if !is_only_untracked(entry) => state.changed.push(below(field(9))),
@@ -83,19 +94,4 @@ impl WorkTree {
 fn is_only_untracked(entry: &str) -> bool {
     let mut fields = entry.split(' ').skip(1);
     (fields.next(), fields.next()) == (Some(".M"), Some("S..U"))
-}
-
-/// The commit that is checked out, and when it was committed, in seconds since 1970.
-fn head(directory: &Path) -> Option<(String, u64)> {
-    let text = git_text(directory, &["rev-list", "--max-count=1", "--timestamp", "HEAD", "--"]).ok()?;
-    let (time, commit) = text.split_once(' ')?;
-    Some((commit.to_owned(), time.parse().ok()?))
-}
-
-/// When a commit was committed, in seconds since 1970.
-pub fn time_of(directory: &Path, commit: &str) -> Result<Option<u64>> {
-    let text = git_text(directory, &["cat-file", "commit", commit])?;
-    // "committer NAME <ADDRESS> SECONDS ZONE"
-    let line = text.lines().find(|line| line.starts_with("committer "));
-    Ok(line.and_then(|line| line.rsplit(' ').nth(1)?.parse().ok()))
 }
