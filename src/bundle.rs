@@ -2,7 +2,7 @@
 //!
 //! The launcher's bytes come first, then the layers, then the manifest, then the tables that name them. The manifest is
 //! known last, and so the layers need not wait for it: what is known of them is copied while the rest is being made.
-//! They are copied from file to file by the kernel and never held in memory.
+//! Of them no more than a megabyte is ever held in memory of our own.
 
 mod growing;
 mod launcher;
