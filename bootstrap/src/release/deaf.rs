@@ -21,7 +21,7 @@ const LOOKS: usize = 10;
 /// How often it is looked whether what starts is up.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What starts and has not computed anything for so long waits for something that may never come.
+/// What starts and has neither computed nor wanted to for so long waits for something that may never come.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// Waits until the instance waits for connections at one of these sockets, has ended, or does not get on.
@@ -34,9 +34,9 @@ pub fn let_come_up(unit: &str, sockets: &BTreeSet<u64>) {
         if processes.is_empty() || listening::is_waited_at(sockets, &processes) {
             return;
         }
-        let work = Some(work(&processes));
-        if last != work {
-            (last, worked) = (work, Instant::now());
+        let work = work(&processes);
+        if last != Some(work) || work.is_wanted {
+            (last, worked) = (Some(work), Instant::now());
         }
         sleep(PAUSE);
     }
@@ -56,11 +56,11 @@ pub fn deafen(units: &[String], sockets: &BTreeSet<u64>) {
         deaf.extend_from_slice(&hushed);
         others.retain(|pid| !deaf.contains(pid));
         // A process that computes may be one more that is about to wait.
-        let work = Some(work(&others));
-        if look > 0 && hushed.is_empty() && last == work {
+        let work = work(&others);
+        if look > 0 && hushed.is_empty() && last == Some(work) && !work.is_wanted {
             return;
         }
-        last = work;
+        last = Some(work);
         sleep(HUSH);
     }
 }
@@ -72,15 +72,32 @@ fn processes(unit: &str, sockets: &BTreeSet<u64>) -> Vec<u32> {
     if processes.iter().any(|pid| listening::has(*pid, sockets)) { processes } else { Vec::new() }
 }
 
-/// How long these processes have been computing, in the kernel's ticks (proc_pid_stat(5)).
-fn work(pids: &[u32]) -> u64 {
-    let ticks = |pid: &u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // After the name, which may hold anything: the state is the third field, utime and stime are the 14th and the 15th.
-        let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+/// What processes compute.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Work {
+    /// How long they have been computing, in the kernel's ticks.
+    ticks: u64,
+    /// Whether one of them would, and may be waiting for a processor for longer than a look takes; or it waits for a disk.
+    is_wanted: bool,
+}
+
+/// What these processes compute (proc_pid_stat(5)).
+fn work(pids: &[u32]) -> Work {
+    let add = |sum: Work, pid: &u32| {
+        let own = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| work_of(&text));
+        let own = own.unwrap_or_default();
+        Work { ticks: sum.ticks + own.ticks, is_wanted: sum.is_wanted || own.is_wanted }
     };
-    pids.iter().filter_map(ticks).sum()
+    pids.iter().fold(Work::default(), add)
+}
+
+fn work_of(text: &str) -> Option<Work> {
+    // After the name, which may hold anything: the state is the third field, utime and stime are the 14th and the 15th.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let is_wanted = matches!(fields.next()?, "R" | "D");
+    let mut times = fields.skip(10);
+    let ticks = times.next()?.parse::<u64>().ok()?.checked_add(times.next()?.parse().ok()?)?;
+    Some(Work { ticks, is_wanted })
 }
 
 #[cfg(test)]
@@ -95,6 +112,17 @@ mod tests {
         while work(&own) == before {
             assert!(Instant::now() < until);
         }
-        assert_eq!(work(&[u32::MAX]), 0);
+        assert_eq!(work(&[u32::MAX]), Work::default());
+    }
+
+    #[test]
+    fn a_process_that_gets_no_processor_is_not_idle() {
+        let stat = |state| format!("12 (a) R (b) {state} 1 2 3 4 5 6 7 8 9 10 300 20 0 0 20 0 1 0 5");
+        for (state, is_wanted) in [("R", true), ("D", true), ("S", false), ("Z", false), ("T", false)] {
+            assert_eq!(work_of(&stat(state)), Some(Work { ticks: 320, is_wanted }), "{state}");
+        }
+        for text in ["", "12 (a", "12 (a) R", "12 (a) S 1 2 3", "12 (a) S 1 2 3 4 5 6 7 8 9 10 x 20"] {
+            assert_eq!(work_of(text), None, "{text}");
+        }
     }
 }
