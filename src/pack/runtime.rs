@@ -1,10 +1,11 @@
 //! The runtime's layer: harvested once from an interpreter, and again when that changes.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use coil_bootstrap::format::manifest::Python;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Packing;
 use crate::error::{Context, Result};
 use crate::interpreter::Interpreter;
-use crate::runtime::{Carried, Keep, Kept, harvest, places};
+use crate::runtime::{Carried, Keep, Kept, harvest, places, stdlib};
 use crate::store::{Key, Made, StoredLayer};
 
 /// What is known of a runtime beside its files.
@@ -86,44 +87,53 @@ fn essence(interpreter: &Interpreter) -> String {
     format!("{:?}", (places, full_version, abi_flags, magic, glibc, machine))
 }
 
-/// What tells whether an installation has changed: every file's path, size and time of change, of the
-/// interpreter, its standard library, and the places system libraries come from.
-fn state(interpreter: &Interpreter, kept: Kept) -> std::io::Result<Vec<u8>> {
-    let mut state = Vec::new();
-    let mut pending = vec![interpreter.stdlib.clone()];
-    pending.extend(interpreter.dynload.clone());
-    let mut add = |path: &Path, file: &fs::Metadata| {
-        state.extend(path.as_os_str().as_bytes());
-        let (seconds, nanoseconds) = (file.mtime(), file.mtime_nsec());
-        for number in [0, file.size() as i64, seconds, nanoseconds] {
-            state.extend(number.to_le_bytes());
-        }
-    };
+/// What tells whether an installation has changed: the size and the time of change of every file that is harvested, of the
+/// interpreter, and of the places system libraries come from.
+fn state(interpreter: &Interpreter, kept: Kept) -> io::Result<Vec<u8>> {
+    let mut state = State { kept, told: Vec::new() };
     // The loader's cache changes whenever a package manager changes a library.
     let single = [interpreter.base_executable.clone(), PathBuf::from("/etc/ld.so.cache")];
     for path in single.into_iter().chain(places()) {
         if let Ok(file) = fs::metadata(&path) {
-            add(&path, &file);
+            state.add(path.as_os_str(), &file);
         }
     }
-    while let Some(directory) = pending.pop() {
-        let mut entries: Vec<_> = fs::read_dir(&directory)?.collect::<Result<_, _>>()?;
-        entries.sort_by_cached_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let file = entry.metadata()?;
-            let skipped = [
-                ("site-packages", false),
-                ("dist-packages", false),
-                ("__pycache__", kept.has(Keep::Pycache)),
-                ("test", kept.has(Keep::Tests)),
-            ];
-            if !file.is_dir() {
-                add(&path, &file);
-            } else if !skipped.iter().any(|(name, kept)| entry.file_name() == *name && !kept) {
-                pending.push(path);
+    stdlib::roots(interpreter).into_iter().try_for_each(|(root, prefix)| state.walk(&root, &prefix))?;
+    Ok(state.told)
+}
+
+struct State {
+    kept: Kept,
+    told: Vec<u8>,
+}
+
+impl State {
+    /// Adds what is in `directory`, whose name in the standard library is `prefix`. Where a symbolic link leads is not looked at.
+    fn walk(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            entries.push((entry.file_name(), entry));
+        }
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        for (name, entry) in entries {
+            let Some(name) = name.to_str().map(|name| format!("{prefix}{name}")) else { continue };
+            let is_directory = entry.file_type()?.is_dir();
+            if stdlib::is_left_out(&name, is_directory, self.kept) {
+                continue;
+            } else if is_directory {
+                self.walk(&entry.path(), &format!("{name}/"))?;
+            } else {
+                self.add(name.as_ref(), &entry.metadata()?);
             }
         }
+        Ok(())
     }
-    Ok(state)
+
+    fn add(&mut self, name: &OsStr, file: &fs::Metadata) {
+        self.told.extend(name.as_bytes());
+        for number in [0, file.size() as i64, file.mtime(), file.mtime_nsec()] {
+            self.told.extend(number.to_le_bytes());
+        }
+    }
 }

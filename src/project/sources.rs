@@ -14,6 +14,9 @@ use crate::meanwhile::both;
 /// How many names a sentence lists before it counts the rest.
 const NAMED: usize = 3;
 
+/// Why there is no commit.
+const NO_WORK_TREE: &str = "it is in no work tree of git";
+
 /// The date of sources that have none: 1980-01-01, the first that a zip archive can hold.
 pub const SOURCE_DATE: u64 = 315_532_800;
 
@@ -72,22 +75,23 @@ impl Sources {
     /// Where `path`, a directory or a script, is to be read.
     pub fn enter(&mut self, path: &Path) -> Result<Place> {
         let plain = Place { path: path.to_owned(), ..Place::default() };
-        let tree = match WorkTree::find(path)? {
-            Found::WorkTree(tree) => tree,
-            Found::Nothing => return self.without_git(plain, "it is in no work tree of git"),
-            Found::NotInstalled => {
-                self.warnings.push(format!(
-                    "{} is in a work tree of git, and git is not installed: all its files are packed, tracked or not",
-                    path.display()
-                ));
-                return self.without_git(plain, "git is not installed");
-            }
+        let Some(tree) = WorkTree::near(path)? else {
+            return self.without_git(plain, NO_WORK_TREE);
         };
         if let Some(revision) = self.wanted.revision.clone() {
-            return self.enter_check_out(&tree, path, &revision);
+            return match tree.top()? {
+                Found::Here(top) => self.enter_check_out(&top, path, &revision),
+                Found::Nothing => self.without_git(plain, NO_WORK_TREE),
+                Found::NotInstalled => self.without_program(plain),
+            };
         }
         // What git says of the commit takes as long as what it says of the files.
         let (state, tracked) = both(|| tree.state(), || tree.tracked());
+        let mut state = match state? {
+            Found::Here(state) => state,
+            Found::Nothing => return self.without_git(plain, NO_WORK_TREE),
+            Found::NotInstalled => return self.without_program(plain),
+        };
         let tracked = tracked?;
         if tracked.is_empty() {
             if path.is_dir() && !tree.is_ignored()? {
@@ -96,7 +100,6 @@ impl Sources {
             }
             return self.without_git(plain, "git does not track it");
         }
-        let mut state = state?;
         state.changed.extend(tracked.sparse.iter().cloned());
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);
@@ -106,9 +109,10 @@ impl Sources {
     /// Where a file that is only read, and packed by nobody, is to be read.
     pub fn file(&mut self, path: &Path) -> Result<PathBuf> {
         let Some(revision) = self.wanted.revision.clone() else { return Ok(path.to_owned()) };
-        match WorkTree::find(path)? {
-            Found::WorkTree(tree) if !tree.tracked()?.is_empty() => {
-                self.enter_check_out(&tree, path, &revision).map(|place| place.path)
+        let Some(tree) = WorkTree::near(path)? else { return Ok(path.to_owned()) };
+        match tree.top()? {
+            Found::Here(top) if !tree.tracked()?.is_empty() => {
+                self.enter_check_out(&top, path, &revision).map(|place| place.path)
             }
             _ => Ok(path.to_owned()),
         }
@@ -162,8 +166,8 @@ impl Sources {
         }
     }
 
-    fn enter_check_out(&mut self, tree: &WorkTree, path: &Path, revision: &str) -> Result<Place> {
-        let at = match self.check_outs.iter().position(|(known, _)| known.is_of(tree)) {
+    fn enter_check_out(&mut self, top: &Path, path: &Path, revision: &str) -> Result<Place> {
+        let at = match self.check_outs.iter().position(|(known, _)| known.is_of(top)) {
             Some(at) => at,
             None => {
                 let scratch = self.wanted.scratch.clone().unwrap_or_else(std::env::temp_dir);
@@ -171,21 +175,26 @@ impl Sources {
                     .prefix("rev-")
                     .tempdir_in(&scratch)
                     .context(|| format!("{} cannot be written", scratch.display()))?;
-                let check_out = tree.check_out(revision, scratch.path())?;
+                let check_out = CheckOut::new(top, revision, scratch.path())?;
                 self.check_outs.push((check_out, Arc::new(scratch)));
                 self.check_outs.len() - 1
             }
         };
         let (check_out, _) = &self.check_outs[at];
         let place = check_out.path(path, revision)?;
-        let tracked = match WorkTree::find(&place)? {
-            Found::WorkTree(tree) => tree.tracked()?,
-            _ => Listed::default(),
-        };
+        let tracked = WorkTree::near(&place)?.map(|tree| tree.tracked()).transpose()?.unwrap_or_default();
         let state = State { commit: Some(check_out.commit.clone()), ..State::default() };
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);
         Ok(Place { path: place, tracked: Some(tracked), untracked: Vec::new(), commit: state.commit })
+    }
+
+    fn without_program(&mut self, place: Place) -> Result<Place> {
+        self.warnings.push(format!(
+            "{} is in a work tree of git, and git is not installed: all its files are packed, tracked or not",
+            place.path.display()
+        ));
+        self.without_git(place, "git is not installed")
     }
 
     fn without_git(&self, place: Place, why: &str) -> Result<Place> {

@@ -22,7 +22,7 @@ mod keep;
 mod libraries;
 mod locale;
 mod origin;
-mod stdlib;
+pub mod stdlib;
 mod sysconfig;
 mod system;
 mod tcl;

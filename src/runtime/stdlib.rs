@@ -78,6 +78,20 @@ pub fn parent(interpreter: &Interpreter) -> &'static str {
     if parent.is_some_and(|name| name == "lib64") { "lib64" } else { "lib" }
 }
 
+/// The directories that a standard library is in, and with what in front the names of what is in them are told: lib-dynload
+/// may be somewhere else.
+pub fn roots(interpreter: &Interpreter) -> Vec<(PathBuf, String)> {
+    let root = &interpreter.stdlib;
+    let apart = interpreter.dynload.iter().filter(|_| !root.join(DYNLOAD).is_dir());
+    let apart = apart.map(|dynload| (dynload.clone(), format!("{DYNLOAD}/")));
+    [(root.clone(), String::new())].into_iter().chain(apart).collect()
+}
+
+/// Whether a file or a directory of the standard library is left out, which may be told by its name.
+pub fn is_left_out(name: &str, is_directory: bool, kept: Kept) -> bool {
+    reason(name, is_directory, kept).is_some()
+}
+
 impl Stdlib {
     /// Reads which files there are. Symbolic links are followed, also out of the installation.
     pub fn read(interpreter: &Interpreter, kept: Kept) -> Result<Self> {
@@ -95,11 +109,8 @@ impl Stdlib {
             own_bytecode: format!(".cpython-{major}{minor}.pyc"),
             left_out: BTreeMap::new(),
         };
-        stdlib.walk(root, "", &mut Vec::new())?;
-        if let Some(dynload) = &interpreter.dynload
-            && !root.join(DYNLOAD).is_dir()
-        {
-            stdlib.walk(dynload, &format!("{DYNLOAD}/"), &mut Vec::new())?;
+        for (root, prefix) in roots(interpreter) {
+            stdlib.walk(&root, &prefix, &mut Vec::new())?;
         }
         stdlib.parts.sort_by(|one, two| one.name.cmp(&two.name));
         Ok(stdlib)

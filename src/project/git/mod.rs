@@ -37,22 +37,33 @@ const OF_HOOKS: [&str; 11] = [
     "GIT_ICASE_PATHSPECS",
 ];
 
-/// What there is of git where a directory or a file is.
-#[derive(Debug)]
-pub enum Found {
-    /// The file or directory is part of a work tree.
-    WorkTree(WorkTree),
+/// What git says of a directory or a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// It is part of a work tree, of which this is known.
+    Here(T),
     /// Nothing that git would know.
     Nothing,
-    /// A repository, and no program that could read it.
+    /// There is a repository, and no program that could read it.
     NotInstalled,
 }
 
-/// A directory or a file in a work tree of git.
+impl<T> Found<T> {
+    /// The same, with what `change` makes of what is known.
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Found::Here(known) => Found::Here(change(known)),
+            Found::Nothing => Found::Nothing,
+            Found::NotInstalled => Found::NotInstalled,
+        }
+    }
+}
+
+/// A directory or a file in what seems to be a work tree of git: whether it is one turns out when git is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkTree {
-    /// The top of the work tree, without symbolic links.
-    top: PathBuf,
+    /// The nearest directory above with a `.git`, without symbolic links: the top, unless the repository says otherwise.
+    likely_top: PathBuf,
     /// The directory, or the directory of the file.
     directory: PathBuf,
     /// The file; `.` for the directory.
@@ -60,33 +71,25 @@ pub struct WorkTree {
 }
 
 impl WorkTree {
-    /// Looks for the work tree that `path`, which exists, is in.
-    pub fn find(path: &Path) -> Result<Found> {
+    /// What seems to be the work tree that `path`, which exists, is in: something above it is called `.git`.
+    ///
+    /// So most directories in no repository are told apart without starting a program.
+    pub fn near(path: &Path) -> Result<Option<WorkTree>> {
         let path = path.canonicalize().context(|| format!("{} cannot be read", path.display()))?;
         let name = || path.file_name().and_then(OsStr::to_str);
         let (directory, part) = match (path.parent(), name()) {
             (Some(parent), Some(name)) if !path.is_dir() => (parent.to_owned(), name.to_owned()),
             _ => (path.clone(), ".".to_owned()),
         };
-        // Most directories in no repository are told apart without starting a program.
-        if !directory.ancestors().any(|above| above.join(".git").symlink_metadata().is_ok()) {
-            return Ok(Found::Nothing);
-        }
-        let Some(output) = start(&directory, &["rev-parse", "--show-toplevel"])? else {
-            return Ok(Found::NotInstalled);
-        };
-        if output.status.success() {
-            let top = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
-            let top = PathBuf::from(OsStr::from_bytes(top));
-            return Ok(Found::WorkTree(WorkTree { top, directory, part }));
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        // A `.git` that is no repository, a bare repository, the inside of `.git`.
-        let none = ["not a git repository (or any", "must be run in a work tree"];
-        if none.iter().any(|none| said.contains(none)) {
-            return Ok(Found::Nothing);
-        }
-        Err(refused(&directory, &output))
+        let top = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
+        let likely_top = top.map(Path::to_owned);
+        Ok(likely_top.map(|likely_top| WorkTree { likely_top, directory, part }))
+    }
+
+    /// The top of the work tree, without symbolic links.
+    pub fn top(&self) -> Result<Found<PathBuf>> {
+        let line = self.ask(&["rev-parse", "--show-toplevel"])?;
+        Ok(line.map(|line| PathBuf::from(OsStr::from_bytes(line.strip_suffix(b"\n").unwrap_or(&line)))))
     }
 
     /// Whether git ignores the whole of it.
@@ -95,9 +98,19 @@ impl WorkTree {
         Ok(output.is_some_and(|output| output.status.success()))
     }
 
-    /// Where the part is below the top: `""` for the whole.
-    fn prefix(&self) -> &Path {
-        self.directory.strip_prefix(&self.top).unwrap_or(Path::new(""))
+    /// What git prints, asked something that it only answers in a work tree.
+    fn ask(&self, words: &[&str]) -> Result<Found<Vec<u8>>> {
+        let Some(output) = start(&self.directory, words)? else { return Ok(Found::NotInstalled) };
+        if output.status.success() {
+            return Ok(Found::Here(output.stdout));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // A `.git` that is no repository, a bare repository, the inside of `.git`.
+        let none = ["not a git repository (or any", "must be run in a work tree"];
+        match none.iter().any(|none| said.contains(none)) {
+            true => Ok(Found::Nothing),
+            false => Err(refused(&self.directory, &output)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Commit, WorkTree, git, git_text};
+use super::{Commit, git, git_text};
 use crate::error::{Context, Failure, Result};
 
 /// A commit that is checked out.
@@ -28,10 +28,9 @@ pub struct CheckOut {
 const CONFIGURATION: [&str; 7] =
     ["filter.", "lfs.", "core.autocrlf", "core.eol", "core.symlinks", "core.attributesfile", "remote."];
 
-impl WorkTree {
-    /// Checks `revision` out below the empty directory `scratch`.
-    pub fn check_out(&self, revision: &str, scratch: &Path) -> Result<CheckOut> {
-        let top = &self.top;
+impl CheckOut {
+    /// Checks `revision` of the work tree with this `top` out, below the empty directory `scratch`.
+    pub fn new(top: &Path, revision: &str, scratch: &Path) -> Result<CheckOut> {
         let wanted = format!("{revision}^{{commit}}");
         let commit =
             git_text(top, &["rev-parse", "--verify", "--end-of-options", &wanted]).map_err(|failure| {
@@ -47,15 +46,13 @@ impl WorkTree {
         export(top, &place, &commit, "", &mut absent_submodules).map_err(|failure| {
             Failure::new(format!("--rev {revision} cannot be checked out")).because(failure)
         })?;
-        let commit = Commit { directory: top.clone(), id: commit };
-        Ok(CheckOut { top: top.clone(), place, commit, absent_submodules })
+        let commit = Commit { directory: top.to_owned(), id: commit };
+        Ok(CheckOut { top: top.to_owned(), place, commit, absent_submodules })
     }
-}
 
-impl CheckOut {
-    /// Whether it is of this work tree.
-    pub fn is_of(&self, tree: &WorkTree) -> bool {
-        self.top == tree.top
+    /// Whether it is of the work tree with this top.
+    pub fn is_of(&self, top: &Path) -> bool {
+        self.top == top
     }
 
     /// Where `path`, which is in the original, is in this one. Fails where the commit has not got it.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{WorkTree, git, git_text};
+use super::{Found, WorkTree, git_text};
 use crate::error::Result;
 
 /// How a part of a work tree stands to its commit.
@@ -40,15 +40,7 @@ impl Commit {
 
 impl WorkTree {
     /// Compares the work tree with its commit.
-    pub fn state(&self) -> Result<State> {
-        let mut state = State::default();
-        for entry in self.status()?.split(|byte| *byte == 0) {
-            self.take(&mut state, &String::from_utf8_lossy(entry));
-        }
-        Ok(state)
-    }
-
-    fn status(&self) -> Result<Vec<u8>> {
+    pub fn state(&self) -> Result<Found<State>> {
         let words = [
             "--literal-pathspecs",
             "status",
@@ -61,13 +53,21 @@ impl WorkTree {
             "--",
             &self.part,
         ];
-        git(&self.directory, &words)
+        Ok(self.ask(&words)?.map(|entries| {
+            let mut state = State::default();
+            for entry in entries.split(|byte| *byte == 0) {
+                self.take(&mut state, &String::from_utf8_lossy(entry));
+            }
+            state
+        }))
     }
 
     /// One entry of git-status(1), "Porcelain Format Version 2".
     fn take(&self, state: &mut State, entry: &str) {
+        // Names are for people: where the top is somewhere else, they are seen from there.
+        let prefix = self.directory.strip_prefix(&self.likely_top).unwrap_or(Path::new(""));
         let below = |path: &str| {
-            let inner = Path::new(path).strip_prefix(self.prefix()).unwrap_or(Path::new(path));
+            let inner = Path::new(path).strip_prefix(prefix).unwrap_or(Path::new(path));
             let end = if path.ends_with('/') { "/" } else { "" };
             format!("{}{end}", inner.display())
         };

@@ -51,8 +51,12 @@ impl Repository {
     }
 
     fn tree(&self, inner: &str) -> WorkTree {
-        match WorkTree::find(&self.0.path().join(inner)).unwrap() {
-            Found::WorkTree(tree) => tree,
+        WorkTree::near(&self.0.path().join(inner)).unwrap().unwrap()
+    }
+
+    fn state(&self, inner: &str) -> State {
+        match self.tree(inner).state().unwrap() {
+            Found::Here(state) => state,
             other => panic!("{other:?}"),
         }
     }
@@ -65,13 +69,28 @@ impl Repository {
 #[test]
 fn what_is_in_no_repository_or_in_a_broken_one_is_none_of_gits() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(matches!(WorkTree::find(directory.path()), Ok(Found::Nothing)));
+    let tree = || WorkTree::near(directory.path()).unwrap();
+    assert_eq!(tree(), None);
     fs::create_dir(directory.path().join(".git")).unwrap();
-    assert!(matches!(WorkTree::find(directory.path()), Ok(Found::Nothing)));
+    assert_eq!(tree().unwrap().state().unwrap(), Found::Nothing);
+    assert_eq!(tree().unwrap().top().unwrap(), Found::Nothing);
     fs::remove_dir(directory.path().join(".git")).unwrap();
     fs::write(directory.path().join(".git"), "gitdir: /nowhere\n").unwrap();
-    let failure = WorkTree::find(directory.path()).unwrap_err();
-    assert!(failure.to_string().starts_with("git refuses to work in"), "{failure}");
+    let failures = [tree().unwrap().state().unwrap_err(), tree().unwrap().top().unwrap_err()];
+    for failure in failures {
+        assert!(failure.to_string().starts_with("git refuses to work in"), "{failure}");
+    }
+}
+
+#[test]
+fn the_inside_of_a_repository_is_no_work_tree() {
+    let repository = Repository::new();
+    repository.write("a.py", "");
+    repository.commit();
+    let inside = repository.tree(".git/refs");
+    assert_eq!((inside.state().unwrap(), inside.top().unwrap()), (Found::Nothing, Found::Nothing));
+    let work_tree = repository.tree(".");
+    assert_eq!(work_tree.top().unwrap(), Found::Here(repository.path()));
 }
 
 #[test]
@@ -116,22 +135,22 @@ fn the_state_is_that_of_the_directory_and_not_of_the_repository() {
     let repository = Repository::new();
     repository.write("one/a.py", "");
     repository.write("two/b.py", "");
-    assert_eq!(repository.tree(".").state().unwrap().commit, None);
+    assert_eq!(repository.state(".").commit, None);
     let commit = repository.commit();
     repository.write("two/b.py", "changed");
     repository.write("two/new file", "");
     repository.write("two/new/x", "");
-    let one = repository.tree("one").state().unwrap();
+    let one = repository.state("one");
     let known = one.commit.clone().unwrap();
     assert_eq!((known.id.as_str(), known.time().unwrap()), (commit.as_str(), Some(1_700_000_000)));
     assert_eq!(one, State { commit: Some(known), ..State::default() });
-    let two = repository.tree("two").state().unwrap();
+    let two = repository.state("two");
     assert_eq!(
         (two.changed, two.untracked),
         (vec!["b.py".to_owned()], vec!["new file".to_owned(), "new/".to_owned()])
     );
     fs::remove_file(repository.path().join("one/a.py")).unwrap();
-    assert_eq!(repository.tree(".").state().unwrap().changed, ["one/a.py", "two/b.py"]);
+    assert_eq!(repository.state(".").changed, ["one/a.py", "two/b.py"]);
 }
 
 #[test]
@@ -149,8 +168,9 @@ fn a_commit_is_checked_out_beside_a_work_tree_that_stays_as_it_is() {
     repository.write("sub/a.py", "three");
     let before = (fs::read(repository.path().join(".git/index")).unwrap(), repository.git(&["for-each-ref"]));
     let scratch = tempfile::tempdir().unwrap();
-    let tree = repository.tree("sub");
-    let check_out = tree.check_out("v1", scratch.path()).unwrap();
+    let check_out = |revision: &str| CheckOut::new(&repository.path(), revision, scratch.path());
+    let failures = ["v2", "--help", "v1:sub"].map(|revision| check_out(revision).unwrap_err());
+    let check_out = check_out("v1").unwrap();
     assert_eq!(check_out.commit.id, first);
     assert_eq!(check_out.commit.time().unwrap(), Some(1_700_000_000));
     let place = check_out.path(&repository.path().join("sub"), "v1").unwrap();
@@ -161,8 +181,7 @@ fn a_commit_is_checked_out_beside_a_work_tree_that_stays_as_it_is() {
     let after = (fs::read(repository.path().join(".git/index")).unwrap(), repository.git(&["for-each-ref"]));
     assert!(before == after && fs::read(repository.path().join("sub/a.py")).unwrap() == b"three");
     assert!(!repository.path().join(".git/worktrees").exists());
-    for revision in ["v2", "--help", "v1:sub"] {
-        let failure = tree.check_out(revision, scratch.path()).unwrap_err();
+    for failure in failures {
         assert!(failure.to_string().contains("there is no such commit"), "{failure}");
     }
 }
@@ -178,14 +197,14 @@ fn submodules_are_listed_and_checked_out_with_the_rest() {
     assert_eq!(repository.names("."), [".gitmodules", "a.py", "vendor/lib/lib.py"]);
     repository.write("vendor/lib/lib.py", "two");
     repository.write("vendor/lib/new", "");
-    assert_eq!(repository.tree(".").state().unwrap().changed, ["vendor/lib"]);
+    assert_eq!(repository.state(".").changed, ["vendor/lib"]);
     let scratch = tempfile::tempdir().unwrap();
-    let check_out = repository.tree(".").check_out("HEAD", scratch.path()).unwrap();
+    let check_out = CheckOut::new(&repository.path(), "HEAD", scratch.path()).unwrap();
     let place = check_out.path(&repository.path(), "HEAD").unwrap();
     assert_eq!(fs::read_to_string(place.join("vendor/lib/lib.py")).unwrap(), "one");
     // Untracked files of a submodule are not packed, so they change nothing.
     repository.write("vendor/lib/lib.py", "one");
-    assert!(repository.tree(".").state().unwrap().changed.is_empty());
+    assert!(repository.state(".").changed.is_empty());
     fs::remove_dir_all(repository.path().join("vendor/lib")).unwrap();
     fs::create_dir(repository.path().join("vendor/lib")).unwrap();
     assert_eq!(repository.tree(".").tracked().unwrap().absent_submodules, ["vendor/lib"]);
