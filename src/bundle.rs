@@ -9,6 +9,7 @@ mod launcher;
 
 pub use self::launcher::Launcher;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt as _;
@@ -78,7 +79,7 @@ impl Begun {
         let writer = thread::spawn(move || {
             // Nothing waits for it before the end: who compiles goes first. A thread has a niceness of its own.
             let _ = rustix::process::nice(5);
-            Layers::copy(Unfinished::new(&directory)?, &bytes, &wanted)
+            Layers::copy(Unfinished::new(&directory)?, bytes, &wanted)
         });
         Begun { launcher, wishes, writer }
     }
@@ -140,7 +141,11 @@ struct Layers {
 
 impl Layers {
     /// Copies the launcher, and then what is wanted until nobody can want anything else.
-    fn copy(mut file: Unfinished, launcher: &[u8], wanted: &Receiver<Vec<Piece>>) -> io::Result<Layers> {
+    fn copy(
+        mut file: Unfinished,
+        launcher: Cow<'static, [u8]>,
+        wanted: &Receiver<Vec<Piece>>,
+    ) -> io::Result<Layers> {
         let start = align(launcher.len() as u64);
         let growing = Growing::new(file.file());
         let mut layers = Layers { file, growing, start, there: Vec::new(), set_aside: 0 };
@@ -216,7 +221,8 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
     // All of it: ext4 writes to the disk at once, before it takes another's name, a file of which one byte has no place yet.
     layers.set_aside(table_at + table.len() as u64);
     let file = layers.file.file();
-    for (at, bytes) in [(manifest_at, &json), (names_at, &elf.names), (table_at, &table)] {
+    let stamp = stamp::of(&Digest::of(&json));
+    for (at, bytes) in [(manifest_at, json), (names_at, std::mem::take(&mut elf.names)), (table_at, table)] {
         layers.growing.set_length(file, at)?;
         layers.growing.add(file, bytes)?;
     }
@@ -225,7 +231,7 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::
         file.set_len(layers.growing.length())?;
     }
     file.write_all_at(pod::bytes_of(&elf.header(table_at)), 0)?;
-    file.write_all_at(&stamp::of(&Digest::of(&json)), elf.stamp as u64)
+    file.write_all_at(&stamp, elf.stamp as u64)
 }
 
 /// Whether something is there that no earlier pack can have written: a source, a wheel, a device.
@@ -267,7 +273,7 @@ mod tests {
             ahead.iter().for_each(|wish| sender.send(pieces(wish)).unwrap());
             drop(sender);
             let file = Unfinished::new(directory.path()).unwrap();
-            let mut layers = Layers::copy(file, &[0; 4096], &wanted).unwrap();
+            let mut layers = Layers::copy(file, vec![0; 4096].into(), &wanted).unwrap();
             layers.become_these(pieces(&[&runtime, &libraries, &wheel]), || None::<()>).unwrap();
             layers.growing.flush(layers.file.file()).unwrap();
             layers.file.publish(&directory.path().join("out")).unwrap();

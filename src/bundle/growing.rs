@@ -2,21 +2,34 @@
 //!
 //! ext4 keeps what is written in folios, which are as large as what is written at once and as its offset is aligned. Layers begin
 //! and end anywhere: with copy_file_range(2), which goes through a pipe of 16 pages besides, 42 MB cost 15.9 ms and giving their
-//! memory back 5.2 ms; in megabytes that begin at multiples of a megabyte 8.9 and 2.6. A piece of a
-//! single layer is written from where the system has it in memory already. Other file systems copy by reference (XFS, Btrfs), on the
-//! server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies.
+//! memory back 5.2 ms; in megabytes that begin at multiples of a megabyte 8.9 and 2.6. A megabyte is put together by the kernel
+//! (pwritev(2)) of where the system has each layer's file in memory already, so that each byte is copied once. Other file systems copy by
+//! reference (XFS, Btrfs), on the server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies by itself.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::hint::black_box;
+use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
-use memmap2::MmapOptions;
+use memmap2::{Mmap, MmapOptions};
+use rustix::io::{Errno, pwritev, retry_on_intr};
 
-/// What is written at once, in bytes.
-const PIECE: usize = 1 << 20;
+/// What is written begins and ends at multiples of this, in bytes.
+const PIECE: u64 = 1 << 20;
 
-/// What is mapped into memory at once, in bytes: a whole number of pieces.
+/// What is mapped into memory at once, in bytes.
 const WINDOW: u64 = 16 << 20;
+
+/// What is shorter is sooner read than mapped, in bytes.
+const SHORT: u64 = 64 << 10;
+
+/// A page, or less: each holds a byte of every page.
+const PAGE: usize = 4096;
+
+/// How many places in memory pwritev(2) takes what it writes of, at most: IOV_MAX.
+const PLACES: usize = 1024;
 
 /// What statfs(2) calls the type of ext4, and of ext2 and ext3, which are read by the same code.
 const EXT4: u64 = 0xef53;
@@ -25,53 +38,74 @@ const EXT4: u64 = 0xef53;
 pub struct Growing {
     /// Where in the file begins what is held: all before it is written.
     written: u64,
-    /// How many bytes of `piece` are to be written.
-    held: usize,
-    /// Room for a piece; none where the kernel copies.
-    piece: Vec<u8>,
+    /// What is held until a piece is full.
+    parts: VecDeque<Part>,
+    /// How long that is, in bytes.
+    held: u64,
+    in_pieces: bool,
+}
+
+/// Something that is to be written.
+struct Part {
+    bytes: Bytes,
+    /// Which of them.
+    start: usize,
+    end: usize,
+}
+
+enum Bytes {
+    Own(Cow<'static, [u8]>),
+    Mapped(Mmap),
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+
+    /// What is mapped may not be looked at: see [`Growing::map`].
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => &bytes[self.start..self.end],
+            Bytes::Mapped(map) => &map[self.start..self.end],
+        }
+    }
 }
 
 impl Growing {
     /// The end of `file`, which is empty.
     pub fn new(file: &File) -> Self {
         let is_ext4 = rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type as u64 == EXT4);
-        if is_ext4 { Growing::in_pieces() } else { Growing::by_the_kernel() }
+        Growing::by(is_ext4)
     }
 
-    fn in_pieces() -> Self {
-        Growing { written: 0, held: 0, piece: vec![0; PIECE] }
-    }
-
-    fn by_the_kernel() -> Self {
-        Growing { written: 0, held: 0, piece: Vec::new() }
+    fn by(in_pieces: bool) -> Self {
+        Growing { written: 0, parts: VecDeque::new(), held: 0, in_pieces }
     }
 
     /// How long the file is, in bytes.
     pub fn length(&self) -> u64 {
-        self.written + self.held as u64
+        self.written + self.held
     }
 
     /// Adds `bytes`.
-    pub fn add(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
-        if self.piece.is_empty() {
-            file.write_all_at(bytes, self.written)?;
+    pub fn add(&mut self, file: &File, bytes: impl Into<Cow<'static, [u8]>>) -> io::Result<()> {
+        let bytes = bytes.into();
+        if !self.in_pieces {
+            file.write_all_at(&bytes, self.written)?;
             self.written += bytes.len() as u64;
             return Ok(());
         }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = self.room(rest.len() as u64);
-            let (now, later) = rest.split_at(room.len());
-            room.copy_from_slice(now);
-            self.hold(file, now.len())?;
-            rest = later;
-        }
-        Ok(())
+        // Of what was never looked at no page is there, and writing would stop at each.
+        bytes.chunks(PAGE).for_each(|page| {
+            black_box(page[0]);
+        });
+        self.hold(file, Bytes::Own(bytes))
     }
 
     /// Adds the `size` bytes of `blob` from `offset` on. Fails with [`ErrorKind::UnexpectedEof`] if it has not as many.
     pub fn copy(&mut self, file: &mut File, blob: &mut File, offset: u64, size: u64) -> io::Result<()> {
-        if self.piece.is_empty() {
+        if !self.in_pieces {
             file.seek(SeekFrom::Start(self.written))?;
             blob.seek(SeekFrom::Start(offset))?;
             let copied = io::copy(&mut blob.take(size), file)?;
@@ -79,75 +113,120 @@ impl Growing {
             return if copied == size { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) };
         }
         let end = offset + size;
+        if blob.metadata()?.len() < end {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         let mut from = offset;
         while from < end {
-            let whole = (end - from) / PIECE as u64 * PIECE as u64;
-            let is_aligned = self.held == 0 && self.written.is_multiple_of(PIECE as u64);
-            let window = if is_aligned { whole.min(WINDOW) } else { 0 };
-            if window > 0 && self.copy_mapped(file, blob, from, window).is_ok() {
-                from += window;
-                continue;
-            }
-            // This also says what is wrong where mapping has failed.
-            let room = self.room(end - from);
-            let count = room.len();
-            blob.read_exact_at(room, from)?;
-            self.hold(file, count)?;
-            from += count as u64;
+            let window = (end - from).min(WINDOW);
+            let mapped = if window < SHORT { None } else { Growing::map(blob, from, window) };
+            let bytes = match mapped {
+                Some(map) => Bytes::Mapped(map),
+                None => {
+                    let mut bytes = vec![0; window.min(PIECE) as usize];
+                    blob.read_exact_at(&mut bytes, from)?;
+                    Bytes::Own(bytes.into())
+                }
+            };
+            from += bytes.len();
+            self.hold(file, bytes)?;
         }
         Ok(())
     }
 
-    /// Writes `size` bytes of `blob` from `offset` on without having them in memory of our own.
-    fn copy_mapped(&mut self, file: &File, blob: &File, offset: u64, size: u64) -> io::Result<()> {
-        // SAFETY: what is mapped is read by the kernel alone, in pwrite(2): should the file be cut off meanwhile, that call
+    /// Where the system has these bytes of `blob` in memory, all of them found by now; `None` where it cannot be said.
+    fn map(blob: &File, offset: u64, size: u64) -> Option<Mmap> {
+        // SAFETY: what is mapped is read by the kernel alone, in pwritev(2): should the file be cut off meanwhile, that call
         // fails, and no byte is looked at here.
-        let map = unsafe { MmapOptions::new().offset(offset).len(size as usize).populate().map(blob)? };
-        file.write_all_at(&map, self.written)?;
-        self.written += size;
-        Ok(())
+        unsafe { MmapOptions::new().offset(offset).len(size as usize).populate().map(blob).ok() }
     }
 
     /// Goes on at `end`, with zeros up to it or with less than there is.
     pub fn set_length(&mut self, file: &File, end: u64) -> io::Result<()> {
-        if let Some(more) = end.checked_sub(self.length()) {
-            return self.add(file, &vec![0; more as usize]);
+        if let Some(more) = end.checked_sub(self.length()).filter(|more| *more > 0) {
+            return self.add(file, vec![0; more as usize]);
         }
-        match end.checked_sub(self.written) {
-            Some(held) => self.held = held as usize,
-            None => {
-                file.set_len(end)?;
-                (self.written, self.held) = (end, 0);
-            }
+        if end < self.written {
+            file.set_len(end)?;
+            self.written = end;
+        }
+        while let Some(over) = self.length().checked_sub(end).filter(|over| *over > 0)
+            && let Some(last) = self.parts.back_mut()
+        {
+            let gone = over.min(last.len());
+            last.end -= gone as usize;
+            self.held -= gone;
+            self.parts.pop_back_if(|last| last.len() == 0);
         }
         Ok(())
     }
 
     /// Writes what is held.
     pub fn flush(&mut self, file: &File) -> io::Result<()> {
-        file.write_all_at(&self.piece[..self.held], self.written)?;
-        self.written += self.held as u64;
-        self.held = 0;
+        self.write_up_to(file, self.length())
+    }
+
+    /// Holds `bytes`, and writes the pieces that are full.
+    fn hold(&mut self, file: &File, bytes: Bytes) -> io::Result<()> {
+        let part = Part { start: 0, end: bytes.len() as usize, bytes };
+        self.held += part.len();
+        self.parts.push_back(part);
+        self.write_up_to(file, self.length() / PIECE * PIECE)
+    }
+
+    fn write_up_to(&mut self, file: &File, end: u64) -> io::Result<()> {
+        while self.written < end {
+            let mut room = end - self.written;
+            let mut places = Vec::new();
+            for part in self.parts.iter().take(PLACES) {
+                let count = part.len().min(room);
+                places.push(IoSlice::new(&part.bytes()[..count as usize]));
+                room -= count;
+                if room == 0 {
+                    break;
+                }
+            }
+            let count = match retry_on_intr(|| pwritev(file, &places, self.written)) {
+                // What was mapped is not there any more.
+                Err(Errno::FAULT) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                count => count? as u64,
+            };
+            self.written += count;
+            self.let_go(count);
+        }
         Ok(())
     }
 
-    /// Room for what comes next: for `size` bytes, or up to where the next piece begins.
-    fn room(&mut self, size: u64) -> &mut [u8] {
-        let room = PIECE - (self.length() % PIECE as u64) as usize;
-        let count = usize::try_from(size).map_or(room, |size| size.min(room));
-        &mut self.piece[self.held..self.held + count]
+    /// Forgets the first `count` bytes of what is held.
+    fn let_go(&mut self, mut count: u64) {
+        self.held -= count;
+        while let Some(first) = self.parts.front_mut() {
+            let gone = count.min(first.len());
+            first.start += gone as usize;
+            count -= gone;
+            if first.len() > 0 {
+                break;
+            }
+            self.parts.pop_front();
+        }
     }
+}
 
-    /// Counts `count` bytes that were put into the room, and writes the piece if it is full.
-    fn hold(&mut self, file: &File, count: usize) -> io::Result<()> {
-        self.held += count;
-        if self.length().is_multiple_of(PIECE as u64) { self.flush(file) } else { Ok(()) }
+impl Bytes {
+    fn len(&self) -> u64 {
+        match self {
+            Bytes::Own(bytes) => bytes.len() as u64,
+            Bytes::Mapped(map) => map.len() as u64,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PIECE: usize = super::PIECE as usize;
 
     #[test]
     fn a_file_holds_what_was_added_however_it_grows() {
@@ -156,11 +235,11 @@ mod tests {
             (0..3 * PIECE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let source = directory.path().join("source");
         std::fs::write(&source, &noise).unwrap();
-        for (number, begin) in [Growing::in_pieces, Growing::by_the_kernel].into_iter().enumerate() {
+        for (number, in_pieces) in [true, false].into_iter().enumerate() {
             let path = directory.path().join(number.to_string());
             let mut file = File::create_new(&path).unwrap();
             let mut blob = File::open(&source).unwrap();
-            let (mut growing, mut expected) = (begin(), Vec::new());
+            let (mut growing, mut expected) = (Growing::by(in_pieces), Vec::new());
             // What is copied, and how long the file is made afterwards: ends before and behind the beginning of a piece.
             let steps = [
                 (0, 10, 4096),
@@ -178,7 +257,7 @@ mod tests {
                 expected.resize(length, 0);
                 assert_eq!(growing.length(), length as u64);
             }
-            growing.add(&file, b"the end").unwrap();
+            growing.add(&file, b"the end".as_slice()).unwrap();
             expected.extend(b"the end");
             growing.flush(&file).unwrap();
             assert!(std::fs::read(&path).unwrap() == expected);

@@ -1,8 +1,8 @@
 //! What a pack does before it knows that it is needed: it starts the interpreter that compiles, and copies layers into the bundle.
 //!
-//! Who packs a project again has changed a line of it. So the interpreter starts in the first moment, and while it does, all
-//! layers but the app's turn out to be those of the last time and are copied. Not earlier: git and the interpreter, which
-//! everything else waits for, need the processors more. What is guessed wrong is done anew, and the bundle is the same.
+//! Who packs a project again has changed a line of it. So the interpreter starts in the first moment, and when git has answered,
+//! before which the processors are needed more for that, all layers of the last time but the app's are copied. What is
+//! guessed wrong is done anew, and the bundle is the same.
 
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, OnceLock};
@@ -75,13 +75,21 @@ impl<'a> Ahead<'a> {
         Arc::clone(&self.taken.get_or_init(|| (program, compiler)).1)
     }
 
+    /// Copies the layers of the last time, which are probably those of this time.
+    pub fn copy_likely(&self) {
+        self.copy(&self.guess.layers);
+    }
+
     /// Copies the layers that are known by now, before others are that may come after them or between: those that came
     /// between the last time probably do again.
     pub fn know<'b>(&self, blobs: impl Iterator<Item = &'b Blob>) {
         let known: Vec<_> = blobs.map(|blob| Known { digest: blob.digest, size: blob.size }).collect();
         let mut guessed = self.guess.layers.iter();
         let is_right = known.iter().all(|known| guessed.any(|guess| guess == known));
-        let layers = if is_right { &self.guess.layers } else { &known };
+        self.copy(if is_right { &self.guess.layers } else { &known });
+    }
+
+    fn copy(&self, layers: &[Known]) {
         let there = layers.iter().take_while(|layer| self.store.has_blob(&layer.digest, layer.size));
         self.begun.copy(there.map(|layer| (self.store.blob(&layer.digest).into(), layer.size)));
     }

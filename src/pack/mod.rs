@@ -89,6 +89,7 @@ pub fn pack_with(
         is_decided: given.lock.is_some(),
         ..words(options, output.clone(), store)?
     })?;
+    given.ahead.iter().for_each(|ahead| ahead.copy_likely());
     project.warnings.iter().for_each(|warning| report.warning(warning));
     project.notes.iter().for_each(|note| report.note(note));
     let mut python = options.python.clone().or_else(|| project.python.clone());
