@@ -176,7 +176,8 @@ impl Growing {
 
     fn write_up_to(&mut self, file: &File, end: u64) -> io::Result<()> {
         while self.written < end {
-            let mut room = end - self.written;
+            // One piece a call: the kernel lets others in between two calls, and hardly within one.
+            let mut room = (end - self.written).min(PIECE - self.written % PIECE);
             let mut places = Vec::new();
             for part in self.parts.iter().take(PLACES) {
                 let count = part.len().min(room);
