@@ -57,7 +57,7 @@ pub fn check_output(out: &Path) -> Result<()> {
 
 /// Writes the bundle to `out`, complete or not at all. `blobs` are those of the manifest's layers.
 pub fn write(out: &Path, launcher: Launcher, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
-    Begun::new(out, launcher).finish(out, manifest, blobs)
+    Begun::new(out, launcher).finish(out, manifest, manifest.encode(), blobs)
 }
 
 /// A bundle that is being written while its last layers and its manifest are being made.
@@ -97,8 +97,14 @@ impl Begun {
         let _ = self.wishes.send(pieces.collect());
     }
 
-    /// Completes the bundle and gives it its name. `blobs` are those of the manifest's layers.
-    pub fn finish(self, out: &Path, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
+    /// Completes the bundle and gives it its name. `encoded` is the manifest in its bytes, `blobs` are those of its layers.
+    pub fn finish(
+        self,
+        out: &Path,
+        manifest: &Manifest,
+        encoded: Vec<u8>,
+        blobs: &[BlobPlace],
+    ) -> Result<()> {
         let cannot = || format!("cannot write the bundle to {}", out.display());
         let write = || -> io::Result<()> {
             drop(self.wishes);
@@ -106,7 +112,7 @@ impl Begun {
             let wanted = manifest.layers.iter().zip(blobs);
             let wanted = wanted.map(|(layer, place)| Piece::new(layer, place)).collect();
             layers.become_these(wanted, || None::<()>)?;
-            complete(&mut layers, self.launcher, manifest)?;
+            complete(&mut layers, self.launcher, manifest, encoded)?;
             layers.file.publish(out)
         };
         write().writing(directory_of(out), "name a file on another disk with -o", cannot)
@@ -207,8 +213,7 @@ impl Layers {
 }
 
 /// Writes what is around the layers.
-fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest) -> io::Result<()> {
-    let json = manifest.encode();
+fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest, json: Vec<u8>) -> io::Result<()> {
     let layers_end = layers.start + manifest.layers.last().map_or(0, |last| last.offset + last.size);
     elf.add(LAYERS, layers.start, layers_end - layers.start, ALIGNMENT);
     let manifest_at = layers_end.next_multiple_of(8);

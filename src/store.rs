@@ -42,6 +42,7 @@ use crate::checksums::checksum_of;
 use crate::error::{Context, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
+use crate::meanwhile::both;
 use crate::needs;
 use crate::plan::{Files, Listing};
 use crate::pool::Pool;
@@ -254,16 +255,19 @@ impl Store {
         let mut file =
             tempfile::NamedTempFile::new_in(self.scratch())
                 .writing(&self.root, ELSEWHERE, || "cannot write to the cache".to_owned())?;
-        let blob = layer::write(&tree, level, &self.pool, &mut file)
-            .and_then(|blob| file.flush().map(|()| blob))
-            .writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
+        let write = || {
+            let blob = layer::write(&tree, level, &self.pool, &mut file)?;
+            file.flush().map(|()| blob)
+        };
+        let (blob, known) = both(write, || -> io::Result<_> {
+            Ok((checksums(&tree)?, needs::of_tree(&tree)?, initials(&tree)?))
+        });
+        let blob = blob.writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
+        let (files, needs, initials) = known.context(|| format!("cannot read what {origin} is made of"))?;
         let place = self.blob(&blob.digest);
         file.persist(&place)
             .map_err(|error| error.error)
             .writing(&self.root, ELSEWHERE, || format!("cannot write {}", place.display()))?;
-        let files = checksums(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let needs = needs::of_tree(&tree).context(|| format!("cannot read what {origin} is made of"))?;
-        let initials = initials(&tree).context(|| format!("cannot read what {origin} is made of"))?;
         let listing = Listing { origin, files, scripts, reaching, programs, needs, initials };
         let stored = StoredLayer { blob, listing, facts };
         self.put(key, &stored)?;

@@ -20,12 +20,14 @@ use crate::error::{Context, Result};
 use crate::pool::Line;
 use crate::tree::{Content, Node, Tree};
 
-/// Compiles the files of one app.
-#[derive(Debug)]
+/// Compiles the files of one app. What came of it is written down in the background when this goes: by then the processors have
+/// nothing more urgent to do.
 pub struct Apart {
     compiler: Arc<Compiler>,
     earlier: Arc<Earlier>,
     ahead: Mutex<Ahead>,
+    /// What is to be written down.
+    used: Mutex<Vec<(Key, Content)>>,
 }
 
 /// What is compiled before anybody has asked for it.
@@ -42,7 +44,7 @@ type Compiled = BTreeMap<TreePath, (Key, TreePath)>;
 impl Apart {
     /// Compiles with `compiler` what is not among what it compiled `earlier`.
     pub fn new(compiler: Arc<Compiler>, earlier: Earlier) -> Self {
-        Apart { compiler, earlier: Arc::new(earlier), ahead: Mutex::default() }
+        Apart { compiler, earlier: Arc::new(earlier), ahead: Mutex::default(), used: Mutex::default() }
     }
 
     /// Compiles ahead of time what will be asked for soon: of the Python files of `tree` below `directories` those that
@@ -69,8 +71,8 @@ impl Apart {
         }
     }
 
-    /// Adds byte code for every `.py` file of `tree` that is below one of `directories`, and writes down in the
-    /// background what it was, if any had to be compiled. `checksums` are those of the tree.
+    /// Adds byte code for every `.py` file of `tree` that is below one of `directories`, and has it written down later, if any
+    /// had to be compiled. `checksums` are those of the tree.
     ///
     /// Returns a warning for every file that has none, saying why. Byte code that is there already is replaced.
     /// Fails only where the interpreter does. The bytes for a file depend on the interpreter, on its path and on its
@@ -141,16 +143,30 @@ impl Apart {
         Ok(answers)
     }
 
-    /// Has written down what the tree's byte code is, while its layer is made.
+    /// Remembers what the tree's byte code is.
     fn keep(&self, tree: &Tree, compiled: &Compiled) {
         let content = |place: &TreePath| tree.get(place).map(|node| node.content.clone());
         let used = compiled.values().filter_map(|(key, place)| Some((*key, content(place)?)));
-        let (earlier, used) = (Arc::clone(&self.earlier), used.collect::<Vec<(Key, Content)>>());
-        // Nobody waits for it before the pool ends, and nothing but time is lost where it fails.
-        let _ = Line::new(&self.compiler.pool).push(move || drop(earlier.keep(&used)));
+        *locked(&self.used) = used.collect();
     }
 
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.ahead)
     }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let used = mem::take(&mut *locked(&self.used));
+        if used.is_empty() {
+            return;
+        }
+        let earlier = Arc::clone(&self.earlier);
+        // Nobody waits for it before the pool ends, and nothing but time is lost where it fails.
+        let _ = Line::new(&self.compiler.pool).push(move || drop(earlier.keep(&used)));
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -108,7 +108,7 @@ impl Earlier {
         for record in self.records.iter().filter(|record| !now.contains(&record.key)) {
             let Some(left) = room.checked_sub(record.length) else { break };
             if let Some(bytes) = self.get(&record.key) {
-                written.add(record.key, &bytes)?;
+                written.add_checked(record.key, record.checksum, &bytes)?;
                 room = left;
             }
         }
@@ -131,9 +131,14 @@ impl Written {
     }
 
     fn add(&mut self, key: Key, bytes: &[u8]) -> io::Result<()> {
+        self.add_checked(key, checksum(&key, bytes), bytes)
+    }
+
+    /// The same with the checksum, which is known to be right.
+    fn add_checked(&mut self, key: Key, checksum: Checksum, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)?;
         self.table.extend(key.0.as_bytes());
-        self.table.extend(checksum(&key, bytes).as_bytes());
+        self.table.extend(checksum.as_bytes());
         self.table.extend((bytes.len() as u64).to_le_bytes());
         self.length += bytes.len() as u64;
         self.count += 1;

@@ -261,7 +261,8 @@ fn is_elf(path: &Path) -> bool {
 fn of_bundle(bundle: &Bundle) -> Parts {
     let place = |layer| BlobPlace { file: bundle.path().to_owned(), offset: bundle.layer_offset(layer) };
     let manifest = bundle.manifest().clone();
-    Parts { blobs: manifest.layers.iter().map(place).collect(), manifest }
+    let blobs = manifest.layers.iter().map(place).collect();
+    Parts { encoded: manifest.encode(), blobs, manifest }
 }
 
 /// The time that the user states for everything that is made, if he does.

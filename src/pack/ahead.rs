@@ -98,7 +98,7 @@ impl<'a> Ahead<'a> {
     pub fn finish(self, out: &Path, parts: &Parts) -> Result<()> {
         let Ahead { begun, store, key, guess, compiler, taken } = self;
         compiler.iter().for_each(|compiler| compiler.end());
-        begun.finish(out, &parts.manifest, &parts.blobs)?;
+        begun.finish(out, &parts.manifest, parts.encoded.clone(), &parts.blobs)?;
         let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
         let program = used.map(|(program, _)| program);
         let good = Guess { out: out.to_owned(), layers: likely(&parts.manifest), program };

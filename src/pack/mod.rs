@@ -50,6 +50,8 @@ pub use locking::lock;
 pub struct Parts {
     /// What goes into the section `.coil.manifest`.
     pub manifest: Manifest,
+    /// The same in the bytes it has there.
+    pub encoded: Vec<u8>,
     /// The blobs of the manifest's layers, in its order.
     pub blobs: Vec<BlobPlace>,
 }
@@ -193,13 +195,13 @@ pub fn pack_with(
         source: project.source,
         recipe: Some(recipe::of(options, runtime.facts.kept)?),
     };
-    check(&manifest)?;
+    let encoded = checked(&manifest)?;
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
-    Ok(Parts { manifest, blobs })
+    Ok(Parts { manifest, encoded, blobs })
 }
 
-/// Refuses what no launcher would read: better now than at the first start.
-fn check(manifest: &Manifest) -> Result<()> {
+/// The manifest's bytes. Refuses what no launcher would read: better now than at the first start.
+fn checked(manifest: &Manifest) -> Result<Vec<u8>> {
     let json = manifest.encode();
     let links = manifest.environment.links.len();
     if json.len() as u64 > MAX_SIZE {
@@ -209,7 +211,8 @@ fn check(manifest: &Manifest) -> Result<()> {
         );
     }
     let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
-    Manifest::parse(&json, payload).map(drop).context(|| "this cannot be packed".into())
+    Manifest::parse(&json, payload).context(|| "this cannot be packed".into())?;
+    Ok(json)
 }
 
 /// The runtime that the user asks for.
