@@ -21,8 +21,14 @@ pub fn run(options: &Pack) -> Result<()> {
     let ahead = Ahead::begin(&store, &options.project, options.output.as_deref())?;
     let given = Given { ahead: Some(&ahead), ..Given::default() };
     let parts = pack_with(&options.project, options.output.clone(), given, &store, &report)?;
-    let output = options.output.clone().unwrap_or_else(|| default_output(&parts.manifest));
-    bundle::check_output(&output)?;
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => {
+            let output = default_output(&parts.manifest);
+            bundle::check_output(&output)?;
+            output
+        }
+    };
     ahead.finish(&output, &parts)?;
     report.done(&summary(&output, &parts, start));
     Ok(())

@@ -1,13 +1,14 @@
 //! The text form of hashes of 32 bytes: the algorithm, a colon, and 64 hexadecimal digits in lower case.
 
-use std::fmt::Write;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The 64 digits.
 pub fn to_hex(bytes: &[u8; 32]) -> String {
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
     let mut text = String::with_capacity(64);
     for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        text.push(digit(byte >> 4));
+        text.push(digit(*byte));
     }
     text
 }
@@ -17,10 +18,9 @@ const NO_DIGIT: u8 = 0x80;
 /// What each byte is worth as a digit. No branch can foresee the next digit of a hash, and a pack reads ten thousand.
 static VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
-    let digits = b"0123456789abcdef";
     let mut value = 0;
-    while value < digits.len() {
-        values[digits[value] as usize] = value as u8;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
         value += 1;
     }
     values
