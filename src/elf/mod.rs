@@ -4,6 +4,7 @@
 //! included, so a damaged one must end in an [`ElfError`], never in a panic or a huge allocation.
 //! Only 64-bit little-endian files are understood; others are recognised and named.
 
+mod binding;
 mod image;
 pub mod machine;
 mod notes;
@@ -20,6 +21,7 @@ pub mod view;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use binding::bind_now;
 pub use machine::Machine;
 pub use notes::Notes;
 pub use search_path::{ask_by_name, contain};

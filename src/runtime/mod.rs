@@ -227,7 +227,11 @@ impl Harvester<'_> {
                 let unusable = |error| unusable(&source, error);
                 self.libstdcxx = elf::newest_defined(&bytes, "GLIBCXX_").map_err(unusable)?;
             }
-            let content = Content::bytes(contained(&source, bytes)?);
+            let mut bytes = contained(&source, bytes)?;
+            if name.starts_with("libpython") {
+                elf::bind_now(&mut bytes).map_err(|error| unusable(&source, error))?;
+            }
+            let content = Content::bytes(bytes);
             // The kernel executes the loader; all others are only mapped.
             self.insert(path, content, name == self.machine.loader, &source.display().to_string().into())?;
         }
@@ -239,6 +243,7 @@ impl Harvester<'_> {
         let search_path = SEARCH_PATH.map(|directory| format!("/{directory}")).join(":");
         let unusable = |error| unusable(&self.interpreter.base_executable, error);
         elf::ask_by_name(&mut bytes).map_err(unusable)?;
+        elf::bind_now(&mut bytes).map_err(unusable)?;
         let mut prepared = slots::prepare(bytes, &loader, &search_path).map_err(unusable)?;
         let content = Content::bytes(std::mem::take(&mut prepared.bytes));
         let executable = self.executable()?;

@@ -41,6 +41,7 @@ pub fn read_elf(bytes: &[u8]) {
         assert_eq!(elf::contain(&mut changed), Ok(false), "what is contained is not contained");
     }
     let _ = elf::ask_by_name(&mut bytes.to_vec());
+    let _ = elf::bind_now(&mut bytes.to_vec());
     let _ = elf::strip(&mut bytes.to_vec());
     let _ = slots::prepare(bytes.to_vec(), "/python/libc/ld.so", "$ORIGIN/../lib");
     let _ = program::slots(bytes);
