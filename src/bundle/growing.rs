@@ -155,8 +155,10 @@ impl Growing {
         {
             let gone = over.min(last.len());
             last.end -= gone as usize;
+            if last.len() == 0 {
+                self.parts.pop_back();
+            }
             self.held -= gone;
-            self.parts.pop_back_if(|last| last.len() == 0);
         }
         Ok(())
     }
