@@ -248,6 +248,18 @@ fn nothing_of_a_harvest_looks_for_libraries_outside() {
 }
 
 #[test]
+fn the_calls_of_a_harvested_python_are_resolved_when_it_is_loaded() {
+    let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
+    let harvest = harvest(&interpreter, Kept::default()).unwrap();
+    let is_python =
+        |path: &TreePath| *path == harvest.python.executable || path.file_name().starts_with("libpython");
+    for (path, node) in harvest.tree.iter().filter(|(path, _)| is_python(path)) {
+        let mut bytes = node.content.read().unwrap();
+        assert!(!elf::bind_now(&mut bytes).unwrap(), "{path} had to be changed");
+    }
+}
+
+#[test]
 fn two_harvests_of_one_interpreter_are_equal() {
     let interpreter = Interpreter::probe(Path::new("python3")).unwrap();
     let (one, two) =
