@@ -9,8 +9,7 @@ use object::LittleEndian as LE;
 use object::elf;
 
 use super::ElfError;
-use super::image::{Image, put};
-use super::search_path::entry;
+use super::image::{Image, entry, put};
 
 /// How many null entries are left alone: the last one, and one for the search path.
 const LEFT: usize = 2;

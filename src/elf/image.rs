@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, DynamicTag, FileHeader64, ProgramHeader64, ProgramType, SectionHeader64};
-use object::pod;
 use object::read::elf::FileHeader;
+use object::{I64, U64, pod};
 
 use super::ElfError;
 
@@ -154,6 +154,11 @@ impl<'a> Dynamic<'a> {
     pub fn value(&self, tag: DynamicTag) -> Option<u64> {
         self.entries().iter().rfind(|entry| entry.d_tag.get(LE) == tag).map(|entry| entry.d_val.get(LE))
     }
+}
+
+/// A dynamic entry.
+pub fn entry(tag: DynamicTag, value: u64) -> Entry {
+    Entry { d_tag: I64::new(LE, tag), d_val: U64::new(LE, value) }
 }
 
 /// Writes a plain record over the bytes at `offset`, which the caller knows to be inside.

@@ -12,10 +12,10 @@
 
 use object::LittleEndian as LE;
 use object::elf::{self, DynamicTag};
-use object::{I64, U64, pod};
+use object::pod;
 
 use super::ElfError;
-use super::image::{Dynamic, Entry, Image};
+use super::image::{Dynamic, Entry, Image, entry};
 use super::strings;
 
 /// The tags of search paths.
@@ -155,11 +155,6 @@ fn new_entries(dynamic: &Dynamic, mut place: Option<u64>) -> Vec<Entry> {
     }
     entries.resize(dynamic.used, entry(elf::DT_NULL, 0));
     entries
-}
-
-/// A dynamic entry.
-pub(super) fn entry(tag: DynamicTag, value: u64) -> Entry {
-    Entry { d_tag: I64::new(LE, tag), d_val: U64::new(LE, value) }
 }
 
 #[cfg(test)]

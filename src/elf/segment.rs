@@ -6,8 +6,8 @@ use object::LittleEndian as LE;
 use object::elf::{self, ProgramFlags, SectionType};
 use object::{U32, U64, pod};
 
-use super::image::{Dynamic, Entry, Image, Section, Segment};
-use super::search_path::{TAGS, entry};
+use super::image::{Dynamic, Entry, Image, Section, Segment, entry};
+use super::search_path::TAGS;
 use super::{ElfError, Machine};
 
 /// The room for the loader's path, in bytes: PATH_MAX, the most that the kernel accepts.

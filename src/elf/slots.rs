@@ -92,8 +92,7 @@ mod tests {
     use object::U32;
 
     use super::*;
-    use crate::elf::image::Segment;
-    use crate::elf::search_path::entry;
+    use crate::elf::image::{Segment, entry};
     use crate::elf::{View, fixture};
 
     const NOWHERE: &str = "/nonexistent/loader";
