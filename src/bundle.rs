@@ -4,9 +4,11 @@
 //! known last, and so the layers need not wait for it: what is known of them is copied while the rest is being made.
 //! Of them no more than a megabyte is ever held in memory of our own.
 
+mod encoded;
 mod growing;
 mod launcher;
 
+pub use self::encoded::Encoded;
 pub use self::launcher::Launcher;
 
 use std::borrow::Cow;
@@ -57,7 +59,7 @@ pub fn check_output(out: &Path) -> Result<()> {
 
 /// Writes the bundle to `out`, complete or not at all. `blobs` are those of the manifest's layers.
 pub fn write(out: &Path, launcher: Launcher, manifest: &Manifest, blobs: &[BlobPlace]) -> Result<()> {
-    Begun::new(out, launcher).finish(out, manifest, manifest.encode(), blobs)
+    Begun::new(out, launcher).finish(out, &Encoded::of(manifest.clone()), blobs)
 }
 
 /// A bundle that is being written while its last layers and its manifest are being made.
@@ -97,14 +99,8 @@ impl Begun {
         let _ = self.wishes.send(pieces.collect());
     }
 
-    /// Completes the bundle and gives it its name. `encoded` is the manifest in its bytes, `blobs` are those of its layers.
-    pub fn finish(
-        self,
-        out: &Path,
-        manifest: &Manifest,
-        encoded: Vec<u8>,
-        blobs: &[BlobPlace],
-    ) -> Result<()> {
+    /// Completes the bundle and gives it its name. `blobs` are those of the manifest's layers.
+    pub fn finish(self, out: &Path, manifest: &Encoded, blobs: &[BlobPlace]) -> Result<()> {
         let cannot = || format!("cannot write the bundle to {}", out.display());
         let write = || -> io::Result<()> {
             drop(self.wishes);
@@ -112,7 +108,7 @@ impl Begun {
             let wanted = manifest.layers.iter().zip(blobs);
             let wanted = wanted.map(|(layer, place)| Piece::new(layer, place)).collect();
             layers.become_these(wanted, || None::<()>)?;
-            complete(&mut layers, self.launcher, manifest, encoded)?;
+            complete(&mut layers, self.launcher, manifest)?;
             layers.file.publish(out)
         };
         write().writing(directory_of(out), "name a file on another disk with -o", cannot)
@@ -156,7 +152,7 @@ impl Layers {
         let growing = Growing::new(file.file());
         let mut layers = Layers { file, growing, start, there: Vec::new(), set_aside: 0 };
         let mut next = wanted.recv().ok();
-        layers.growing.add(layers.file.file(), launcher)?;
+        layers.growing.add(layers.file.file(), &launcher)?;
         while let Some(pieces) = next {
             next = layers.become_these(pieces, || wanted.try_recv().ok())?;
             next = next.or_else(|| wanted.recv().ok());
@@ -213,7 +209,8 @@ impl Layers {
 }
 
 /// Writes what is around the layers.
-fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest, json: Vec<u8>) -> io::Result<()> {
+fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Encoded) -> io::Result<()> {
+    let json = manifest.bytes();
     let layers_end = layers.start + manifest.layers.last().map_or(0, |last| last.offset + last.size);
     elf.add(LAYERS, layers.start, layers_end - layers.start, ALIGNMENT);
     let manifest_at = layers_end.next_multiple_of(8);
@@ -226,8 +223,8 @@ fn complete(layers: &mut Layers, mut elf: Launcher, manifest: &Manifest, json: V
     // All of it: ext4 writes to the disk at once, before it takes another's name, a file of which one byte has no place yet.
     layers.set_aside(table_at + table.len() as u64);
     let file = layers.file.file();
-    let stamp = stamp::of(&Digest::of(&json));
-    for (at, bytes) in [(manifest_at, json), (names_at, std::mem::take(&mut elf.names)), (table_at, table)] {
+    let stamp = stamp::of(&Digest::of(json));
+    for (at, bytes) in [(manifest_at, json), (names_at, &elf.names[..]), (table_at, &table[..])] {
         layers.growing.set_length(file, at)?;
         layers.growing.add(file, bytes)?;
     }

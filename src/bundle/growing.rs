@@ -1,35 +1,29 @@
 //! A file that grows at its end, in the way that its file system is quickest at.
 //!
 //! ext4 keeps what is written in folios, which are as large as what is written at once and as its offset is aligned. Layers begin
-//! and end anywhere: with copy_file_range(2), which goes through a pipe of 16 pages besides, 42 MB cost 15.9 ms and giving their
-//! memory back 5.2 ms; in megabytes that begin at multiples of a megabyte 8.9 and 2.6. A megabyte is put together by the kernel
-//! (pwritev(2)) of where the system has each layer's file in memory already, so that each byte is copied once. Other file systems copy by
-//! reference (XFS, Btrfs), on the server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies by itself.
+//! and end anywhere, and copy_file_range(2) goes through a pipe of 16 pages: with it, 42 MB cost 15.9 ms and giving their
+//! memory back 5.2; in megabytes that begin at multiples of a megabyte 8.5 and 2.6. So the pipe is one of our own that holds a
+//! megabyte: splice(2) puts pages of the layers' files into it, none of which is copied, and empties it into the file. Other file systems
+//! copy by reference (XFS, Btrfs), on the server (NFS), or have folios of one size in any case (tmpfs): there the kernel copies by itself.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
-use memmap2::{Mmap, MmapOptions};
-use rustix::io::{Errno, pwritev, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr, write};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// What is written begins and ends at multiples of this, in bytes.
+/// What is written begins and ends at multiples of this, in bytes: what a pipe may hold at most where nobody has said
+/// otherwise. It is written in one call, and the kernel lets others in between two calls and hardly within one.
 const PIECE: u64 = 1 << 20;
 
-/// What is mapped into memory at once, in bytes.
-const WINDOW: u64 = 16 << 20;
+/// What is in memory and not shorter than this goes into the file without the pipe, in bytes.
+const LONG: usize = 64 << 10;
 
-/// What is shorter is sooner read than mapped, in bytes.
-const SHORT: u64 = 64 << 10;
-
-/// A page, or less: each holds a byte of every page.
+/// A page of memory in bytes, or a part of one where pages are larger.
 const PAGE: usize = 4096;
-
-/// How many places in memory pwritev(2) takes what it writes of, at most: IOV_MAX.
-const PLACES: usize = 1024;
 
 /// What statfs(2) calls the type of ext4, and of ext2 and ext3, which are read by the same code.
 const EXT4: u64 = 0xef53;
@@ -38,38 +32,16 @@ const EXT4: u64 = 0xef53;
 pub struct Growing {
     /// Where in the file begins what is held: all before it is written.
     written: u64,
-    /// What is held until a piece is full.
-    parts: VecDeque<Part>,
-    /// How long that is, in bytes.
+    /// Where the file is written in pieces.
+    pipe: Option<Pipe>,
+}
+
+/// What is held until a piece is full.
+struct Pipe {
+    from: OwnedFd,
+    into: OwnedFd,
+    /// How much is in it, in bytes.
     held: u64,
-    in_pieces: bool,
-}
-
-/// Something that is to be written.
-struct Part {
-    bytes: Bytes,
-    /// Which of them.
-    start: usize,
-    end: usize,
-}
-
-enum Bytes {
-    Own(Cow<'static, [u8]>),
-    Mapped(Mmap),
-}
-
-impl Part {
-    fn len(&self) -> u64 {
-        (self.end - self.start) as u64
-    }
-
-    /// What is mapped may not be looked at: see [`Growing::map`].
-    fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Own(bytes) => &bytes[self.start..self.end],
-            Bytes::Mapped(map) => &map[self.start..self.end],
-        }
-    }
 }
 
 impl Growing {
@@ -80,148 +52,151 @@ impl Growing {
     }
 
     fn by(in_pieces: bool) -> Self {
-        Growing { written: 0, parts: VecDeque::new(), held: 0, in_pieces }
+        // Without a pipe it only takes longer.
+        Growing { written: 0, pipe: in_pieces.then(Pipe::new).and_then(Result::ok) }
     }
 
     /// How long the file is, in bytes.
     pub fn length(&self) -> u64 {
-        self.written + self.held
+        self.written + self.pipe.as_ref().map_or(0, |pipe| pipe.held)
     }
 
     /// Adds `bytes`.
-    pub fn add(&mut self, file: &File, bytes: impl Into<Cow<'static, [u8]>>) -> io::Result<()> {
-        let bytes = bytes.into();
-        if !self.in_pieces {
-            file.write_all_at(&bytes, self.written)?;
-            self.written += bytes.len() as u64;
-            return Ok(());
-        }
-        // Of what was never looked at no page is there, and writing would stop at each.
-        bytes.chunks(PAGE).for_each(|page| {
-            black_box(page[0]);
-        });
-        self.hold(file, Bytes::Own(bytes))
-    }
-
-    /// Adds the `size` bytes of `blob` from `offset` on. Fails with [`ErrorKind::UnexpectedEof`] if it has not as many.
-    pub fn copy(&mut self, file: &mut File, blob: &mut File, offset: u64, size: u64) -> io::Result<()> {
-        if !self.in_pieces {
-            file.seek(SeekFrom::Start(self.written))?;
-            blob.seek(SeekFrom::Start(offset))?;
-            let copied = io::copy(&mut blob.take(size), file)?;
-            self.written += copied;
-            return if copied == size { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) };
-        }
-        let end = offset + size;
-        if blob.metadata()?.len() < end {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let mut from = offset;
-        while from < end {
-            let window = (end - from).min(WINDOW);
-            let mapped = if window < SHORT { None } else { Growing::map(blob, from, window) };
-            let bytes = match mapped {
-                Some(map) => Bytes::Mapped(map),
-                None => {
-                    let mut bytes = vec![0; window.min(PIECE) as usize];
-                    blob.read_exact_at(&mut bytes, from)?;
-                    Bytes::Own(bytes.into())
+    pub fn add(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let part = &rest[..self.room().min(rest.len() as u64) as usize];
+            let count = match &self.pipe {
+                Some(pipe) if part.len() < LONG => {
+                    let put = pipe.put(part)?;
+                    self.took(file, put)?
+                }
+                _ => {
+                    self.flush(file)?;
+                    // Of what lies in our own program and was never looked at no page is there, and writing would stop at each.
+                    part.chunks(PAGE).for_each(|page| {
+                        black_box(page[0]);
+                    });
+                    file.write_all_at(part, self.written)?;
+                    self.written += part.len() as u64;
+                    part.len()
                 }
             };
-            from += bytes.len();
-            self.hold(file, bytes)?;
+            rest = &rest[count..];
         }
         Ok(())
     }
 
-    /// Where the system has these bytes of `blob` in memory, all of them found by now; `None` where it cannot be said.
-    fn map(blob: &File, offset: u64, size: u64) -> Option<Mmap> {
-        // SAFETY: what is mapped is read by the kernel alone, in pwritev(2): should the file be cut off meanwhile, that call
-        // fails, and no byte is looked at here.
-        unsafe { MmapOptions::new().offset(offset).len(size as usize).populate().map(blob).ok() }
+    /// Adds the `size` bytes of `blob` from `offset` on. Fails with [`ErrorKind::UnexpectedEof`] if it has not as many.
+    pub fn copy(&mut self, file: &mut File, blob: &mut File, offset: u64, size: u64) -> io::Result<()> {
+        let (mut from, end) = (offset, offset + size);
+        while from < end {
+            let room = self.room().min(end - from);
+            let put = match &self.pipe {
+                Some(pipe) => pipe.put_of(blob, from, room),
+                None => return self.copy_at_once(file, blob, from, end - from),
+            };
+            match put {
+                Ok(Some(0)) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(put) => from += self.took(file, put)? as u64,
+                // Its file system knows no pipes.
+                Err(Errno::INVAL) => {
+                    self.flush(file)?;
+                    self.pipe = None;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_at_once(&mut self, file: &mut File, blob: &mut File, offset: u64, size: u64) -> io::Result<()> {
+        file.seek(SeekFrom::Start(self.written))?;
+        blob.seek(SeekFrom::Start(offset))?;
+        let copied = io::copy(&mut blob.take(size), file)?;
+        self.written += copied;
+        if copied == size { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 
     /// Goes on at `end`, with zeros up to it or with less than there is.
     pub fn set_length(&mut self, file: &File, end: u64) -> io::Result<()> {
-        if let Some(more) = end.checked_sub(self.length()).filter(|more| *more > 0) {
-            return self.add(file, vec![0; more as usize]);
-        }
-        if end < self.written {
+        if end < self.length() {
+            self.flush(file)?;
             file.set_len(end)?;
             self.written = end;
         }
-        while let Some(over) = self.length().checked_sub(end).filter(|over| *over > 0)
-            && let Some(last) = self.parts.back_mut()
-        {
-            let gone = over.min(last.len());
-            last.end -= gone as usize;
-            if last.len() == 0 {
-                self.parts.pop_back();
-            }
-            self.held -= gone;
+        while self.length() < end {
+            let zeros = [0; PAGE];
+            let count = (end - self.length()).min(PAGE as u64);
+            self.add(file, &zeros[..count as usize])?;
         }
         Ok(())
     }
 
     /// Writes what is held.
     pub fn flush(&mut self, file: &File) -> io::Result<()> {
-        self.write_up_to(file, self.length())
-    }
-
-    /// Holds `bytes`, and writes the pieces that are full.
-    fn hold(&mut self, file: &File, bytes: Bytes) -> io::Result<()> {
-        let part = Part { start: 0, end: bytes.len() as usize, bytes };
-        self.held += part.len();
-        self.parts.push_back(part);
-        self.write_up_to(file, self.length() / PIECE * PIECE)
-    }
-
-    fn write_up_to(&mut self, file: &File, end: u64) -> io::Result<()> {
-        while self.written < end {
-            // One piece a call: the kernel lets others in between two calls, and hardly within one.
-            let mut room = (end - self.written).min(PIECE - self.written % PIECE);
-            let mut places = Vec::new();
-            for part in self.parts.iter().take(PLACES) {
-                let count = part.len().min(room);
-                places.push(IoSlice::new(&part.bytes()[..count as usize]));
-                room -= count;
-                if room == 0 {
-                    break;
-                }
-            }
-            let count = match retry_on_intr(|| pwritev(file, &places, self.written)) {
-                // What was mapped is not there any more.
-                Err(Errno::FAULT) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                count => count? as u64,
-            };
+        while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held > 0) {
+            let count = pipe.empty(file, self.written)?;
             self.written += count;
-            self.let_go(count);
+            pipe.held -= count;
         }
         Ok(())
     }
 
-    /// Forgets the first `count` bytes of what is held.
-    fn let_go(&mut self, mut count: u64) {
-        self.held -= count;
-        while let Some(first) = self.parts.front_mut() {
-            let gone = count.min(first.len());
-            first.start += gone as usize;
-            count -= gone;
-            if first.len() > 0 {
-                break;
+    /// How much belongs to the piece that the file ends in, in bytes.
+    fn room(&self) -> u64 {
+        PIECE - self.length() % PIECE
+    }
+
+    /// Notes how much the pipe took, and writes what it holds where it is full or has a whole piece.
+    fn took(&mut self, file: &File, put: Option<usize>) -> io::Result<usize> {
+        let count = put.unwrap_or_default();
+        if let Some(pipe) = &mut self.pipe {
+            pipe.held += count as u64;
+            if put.is_none() && pipe.held == 0 {
+                return Err(ErrorKind::WouldBlock.into());
             }
-            self.parts.pop_front();
+        }
+        if put.is_none() || self.length().is_multiple_of(PIECE) {
+            self.flush(file)?;
+        }
+        Ok(count)
+    }
+}
+
+impl Pipe {
+    fn new() -> rustix::io::Result<Pipe> {
+        let (from, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Who has many pipes gets none as large.
+        let _ = fcntl_setpipe_size(&into, PIECE as usize);
+        Ok(Pipe { from, into, held: 0 })
+    }
+
+    /// Puts a copy of the first of `bytes` into it, and says of how many; `None` where it is full.
+    fn put(&self, bytes: &[u8]) -> rustix::io::Result<Option<usize>> {
+        unless_full(retry_on_intr(|| write(&self.into, bytes)))
+    }
+
+    /// Puts at most `size` bytes of `blob` from `offset` on into it, and says how many; `None` where it is full.
+    fn put_of(&self, blob: &File, mut offset: u64, size: u64) -> rustix::io::Result<Option<usize>> {
+        let flags = SpliceFlags::NONBLOCK;
+        unless_full(retry_on_intr(|| splice(blob, Some(&mut offset), &self.into, None, size as usize, flags)))
+    }
+
+    /// Writes what is in it, or the first of it, at `offset`, and says how much.
+    fn empty(&self, file: &File, mut offset: u64) -> io::Result<u64> {
+        let (held, flags) = (self.held as usize, SpliceFlags::empty());
+        match retry_on_intr(|| splice(&self.from, None, file, Some(&mut offset), held, flags))? {
+            0 => Err(ErrorKind::WriteZero.into()),
+            count => Ok(count as u64),
         }
     }
 }
 
-impl Bytes {
-    fn len(&self) -> u64 {
-        match self {
-            Bytes::Own(bytes) => bytes.len() as u64,
-            Bytes::Mapped(map) => map.len() as u64,
-        }
+fn unless_full(put: rustix::io::Result<usize>) -> rustix::io::Result<Option<usize>> {
+    match put {
+        Err(Errno::AGAIN) => Ok(None),
+        put => put.map(Some),
     }
 }
 
@@ -238,11 +213,16 @@ mod tests {
             (0..3 * PIECE as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let source = directory.path().join("source");
         std::fs::write(&source, &noise).unwrap();
-        for (number, in_pieces) in [true, false].into_iter().enumerate() {
+        let narrow = |growing: Growing| {
+            fcntl_setpipe_size(&growing.pipe.as_ref().unwrap().into, PAGE).unwrap();
+            growing
+        };
+        let ways = [Growing::by(true), narrow(Growing::by(true)), Growing::by(false)];
+        for (number, mut growing) in ways.into_iter().enumerate() {
             let path = directory.path().join(number.to_string());
             let mut file = File::create_new(&path).unwrap();
             let mut blob = File::open(&source).unwrap();
-            let (mut growing, mut expected) = (Growing::by(in_pieces), Vec::new());
+            let mut expected = Vec::new();
             // What is copied, and how long the file is made afterwards: ends before and behind the beginning of a piece.
             let steps = [
                 (0, 10, 4096),
@@ -260,12 +240,14 @@ mod tests {
                 expected.resize(length, 0);
                 assert_eq!(growing.length(), length as u64);
             }
-            growing.add(&file, b"the end".as_slice()).unwrap();
+            growing.add(&file, b"the end").unwrap();
             expected.extend(b"the end");
+            growing.add(&file, &noise).unwrap();
+            expected.extend(&noise);
             growing.flush(&file).unwrap();
             assert!(std::fs::read(&path).unwrap() == expected);
 
-            // Long enough to be mapped, from an odd place on, to where a piece begins.
+            // From an odd place on, to where a piece begins.
             let end = growing.length().next_multiple_of(PIECE as u64) as usize;
             growing.set_length(&file, end as u64).unwrap();
             growing.copy(&mut file, &mut blob, 77, 2 * PIECE as u64 + 5).unwrap();

@@ -10,6 +10,7 @@ use coil_bootstrap::format::digest::Digest;
 use coil_bootstrap::format::image::ImageSettings;
 
 use super::inspect::size;
+use crate::bundle;
 use crate::cli;
 use crate::error::{Context, Failure, Result, Writing};
 use crate::image::below::Below;
@@ -260,9 +261,8 @@ fn is_elf(path: &Path) -> bool {
 
 fn of_bundle(bundle: &Bundle) -> Parts {
     let place = |layer| BlobPlace { file: bundle.path().to_owned(), offset: bundle.layer_offset(layer) };
-    let manifest = bundle.manifest().clone();
-    let blobs = manifest.layers.iter().map(place).collect();
-    Parts { encoded: manifest.encode(), blobs, manifest }
+    let blobs = bundle.manifest().layers.iter().map(place).collect();
+    Parts { manifest: bundle::Encoded::of(bundle.manifest().clone()), blobs }
 }
 
 /// The time that the user states for everything that is made, if he does.

@@ -19,7 +19,7 @@ pub fn run(options: &Run) -> Result<()> {
     let store = super::open_store()?;
     let report = Report::new(options.volume.or(Loudness::Passing));
     let parts = pack(&options.project, None, &store, &report)?;
-    let digest = Digest::of(&parts.encoded);
+    let digest = Digest::of(parts.manifest.bytes());
     let directory = store.bundles().join(digest.hex());
     fs::create_dir_all(&directory).context(|| format!("cannot create {}", directory.display()))?;
     let path = directory.join(default_output(&parts.manifest));

@@ -80,13 +80,15 @@ impl<'a> Ahead<'a> {
         self.copy(&self.guess.layers);
     }
 
-    /// Copies the layers that are known by now, before others are that may come after them or between: those that came
-    /// between the last time probably do again.
+    /// Copies the layers that are known by now, before others are that may come after them or between, unless they are those that
+    /// were likely: what came between the last time probably does again.
     pub fn know<'b>(&self, blobs: impl Iterator<Item = &'b Blob>) {
         let known: Vec<_> = blobs.map(|blob| Known { digest: blob.digest, size: blob.size }).collect();
         let mut guessed = self.guess.layers.iter();
         let is_right = known.iter().all(|known| guessed.any(|guess| guess == known));
-        self.copy(if is_right { &self.guess.layers } else { &known });
+        if !is_right {
+            self.copy(&known);
+        }
     }
 
     fn copy(&self, layers: &[Known]) {
@@ -98,7 +100,7 @@ impl<'a> Ahead<'a> {
     pub fn finish(self, out: &Path, parts: &Parts) -> Result<()> {
         let Ahead { begun, store, key, guess, compiler, taken } = self;
         compiler.iter().for_each(|compiler| compiler.end());
-        begun.finish(out, &parts.manifest, parts.encoded.clone(), &parts.blobs)?;
+        begun.finish(out, &parts.manifest, &parts.blobs)?;
         let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
         let program = used.map(|(program, _)| program);
         let good = Guess { out: out.to_owned(), layers: likely(&parts.manifest), program };

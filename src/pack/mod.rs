@@ -24,7 +24,7 @@ use coil_bootstrap::format::manifest::{
 };
 
 use self::side_by_side::both;
-use crate::bundle::align;
+use crate::bundle::{Encoded, align};
 use crate::bytecode::Compiler;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
@@ -49,9 +49,7 @@ pub use locking::lock;
 /// Everything a bundle is made of.
 pub struct Parts {
     /// What goes into the section `.coil.manifest`.
-    pub manifest: Manifest,
-    /// The same in the bytes it has there.
-    pub encoded: Vec<u8>,
+    pub manifest: Encoded,
     /// The blobs of the manifest's layers, in its order.
     pub blobs: Vec<BlobPlace>,
 }
@@ -195,24 +193,24 @@ pub fn pack_with(
         source: project.source,
         recipe: Some(recipe::of(options, runtime.facts.kept)?),
     };
-    let encoded = checked(&manifest)?;
+    let manifest = checked(manifest)?;
     let blobs = manifest.layers.iter().map(|layer| store.blob(&layer.digest).into()).collect();
-    Ok(Parts { manifest, encoded, blobs })
+    Ok(Parts { manifest, blobs })
 }
 
-/// The manifest's bytes. Refuses what no launcher would read: better now than at the first start.
-fn checked(manifest: &Manifest) -> Result<Vec<u8>> {
-    let json = manifest.encode();
+/// The manifest as it is written. Refuses what no launcher would read: better now than at the first start.
+fn checked(manifest: Manifest) -> Result<Encoded> {
+    let manifest = Encoded::of(manifest);
     let links = manifest.environment.links.len();
-    if json.len() as u64 > MAX_SIZE {
+    if manifest.bytes().len() as u64 > MAX_SIZE {
         let message = format!("the bundle would need {links} links, and a manifest has no room for as many");
         return Err(
             Failure::new(message).hint("leave out distributions that share directories with many files")
         );
     }
     let payload = manifest.layers.last().map_or(0, |last| last.offset + last.size);
-    Manifest::parse(&json, payload).context(|| "this cannot be packed".into())?;
-    Ok(json)
+    Manifest::parse(manifest.bytes(), payload).context(|| "this cannot be packed".into())?;
+    Ok(manifest)
 }
 
 /// The runtime that the user asks for.
