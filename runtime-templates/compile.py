@@ -30,8 +30,9 @@ from _frozen_importlib_external import MAGIC_NUMBER
 from _imp import source_hash
 
 LAST = 1 << 31
-UNCHECKED_HASH = b"\1\0\0\0"
 MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
+# How every .pyc file begins whose hash is not checked.
+HEAD = MAGIC_NUMBER + b"\1\0\0\0"
 
 # The first time makes the classes of the syntax tree, which takes longer than most files do: children find them made.
 compile("", "", "exec")
@@ -44,76 +45,39 @@ def number(value):
     return value.to_bytes(4, "little", signed=value < 0)
 
 
-def read_exactly(length):
-    data = sys.stdin.buffer.read(length)
-    if len(data) != length:
-        raise EOFError
-    return data
-
-
 def read_block():
-    return read_exactly(int.from_bytes(read_exactly(4), "little"))
-
-
-def byte_code(name, source):
-    code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-    return MAGIC_NUMBER + UNCHECKED_HASH + source_hash(MAGIC, source) + marshalled(code)
-
-
-def reason(error):
-    text = str(error) or "no reason is given"
-    return " ".join((type(error).__name__ + ": " + text).split())
-
-
-def answer(kind, data):
-    sys.stdout.buffer.write(number(kind) + number(len(data)))
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    read = sys.stdin.buffer.read
+    return read(int.from_bytes(read(4), "little"))
 
 
 def compile_chunk(count):
     for _ in range(count):
-        name = read_block().decode()
-        source = read_block()
+        name, source = read_block().decode(), read_block()
         try:
-            data = byte_code(name, source)
+            code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+            kind, data = 0, HEAD + source_hash(MAGIC, source) + marshalled(code)
         except Exception as error:
-            answer(1, reason(error).encode("utf-8", "backslashreplace"))
-        else:
-            answer(0, data)
-
-
-def read_count():
-    """The number of requests of the next chunk; nothing behind it is read. None at the end."""
-    data = b""
-    while len(data) < 4:
-        more = posix.read(0, 4 - len(data))
-        if not more:
-            return None
-        data += more
-    return int.from_bytes(data, "little")
-
-
-def end_like(status):
-    """Ends as the child did, so that whoever asks sees the end of the answers, and why."""
-    if posix.WIFSIGNALED(status):
-        posix.kill(posix.getpid(), posix.WTERMSIG(status))
-    posix._exit(posix.WEXITSTATUS(status) or 1)
+            reason = f"{type(error).__name__}: {str(error) or 'no reason is given'}"
+            kind, data = 1, " ".join(reason.split()).encode("utf-8", "backslashreplace")
+        sys.stdout.buffer.write(number(kind) + number(len(data)) + data)
+        sys.stdout.buffer.flush()
+    # Nothing is left to be written, and tidying up would take longer than a small chunk.
+    posix._exit(0)
 
 
 def main():
-    while True:
-        count = read_count()
-        if count is None:
-            # Nothing is left to be written, and tidying up would take longer than a small chunk.
-            posix._exit(0)
+    # Nothing is read behind a chunk's number: that is for who compiles it.
+    while data := posix.read(0, 4):
+        count = int.from_bytes(data, "little")
         if count >= LAST:
             compile_chunk(count - LAST)
-            posix._exit(0)
         child = posix.fork()
         if child == 0:
             compile_chunk(count)
-            posix._exit(0)
         status = posix.waitpid(child, 0)[1]
         if status:
-            end_like(status)
+            # It ends as the child did, so that whoever asks sees the end of the answers, and why.
+            if posix.WIFSIGNALED(status):
+                posix.kill(posix.getpid(), posix.WTERMSIG(status))
+            posix._exit(posix.WEXITSTATUS(status) or 1)
+    posix._exit(0)

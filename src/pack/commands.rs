@@ -155,8 +155,8 @@ fn command_name(name: &str, otherwise: &str) -> String {
 fn known<'a>(project: &'a Project, wheels: &'a [StoredLayer<Facts>], runtime: &'a Listing) -> Known<'a> {
     let programs = wheels.iter().flat_map(|wheel| wheel.facts.programs.iter().cloned());
     let app = project.app.iter().flat_map(|tree| tree.iter().map(|(path, _)| path.as_str()));
-    let paths = wheels.iter().flat_map(|wheel| wheel.listing.files.paths());
-    Known::new(programs, app.chain(paths).chain(runtime.files.paths()))
+    let layers = move || wheels.iter().map(|wheel| &wheel.listing.files).chain([&runtime.files]);
+    Known::new(programs, app, move || Box::new(layers().flat_map(|files| files.paths())))
 }
 
 /// The names of what the user asked for, as opposed to what that needs in turn.

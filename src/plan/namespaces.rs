@@ -6,6 +6,7 @@
 use coil_bootstrap::format::checksum::Checksum;
 
 use super::Listing;
+use super::files::digits;
 use crate::wheel::namespace::Initial;
 
 /// Whether the second layer's file is taken instead of the first's; `None` where one of the two is an ordinary
@@ -24,7 +25,7 @@ pub fn note(taken: &Listing, other: &Listing, place: &str) -> String {
 
 fn rank<'a>(layer: &'a Listing, path: &str) -> Option<(Initial, &'a str)> {
     let checksum = layer.files.get(path)?.checksum();
-    let is_empty = || path.ends_with("/__init__.py") && checksum == Checksum::of(b"").hex();
+    let is_empty = || path.ends_with("/__init__.py") && checksum == digits(&Checksum::of(b""));
     let initial = layer.initials.get(path).copied();
     Some((initial.or_else(|| is_empty().then_some(Initial::Blank))?, checksum))
 }

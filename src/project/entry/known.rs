@@ -8,31 +8,40 @@ use super::{Entry, is_dotted_name};
 use crate::error::{Failure, Result};
 use crate::project::nearest::nearest;
 
+/// Paths in a layer.
+pub type Paths<'a> = Box<dyn Iterator<Item = &'a str> + 'a>;
+
 /// What a bundle will have, as far as an entry can name it.
-#[derive(Debug, Default)]
 pub struct Known<'a> {
     scripts: BTreeSet<String>,
+    /// The files of the app, by their paths in it.
     files: BTreeSet<&'a str>,
-    /// Tens of thousands, of which most packs ask for none: what modules they are is found out then.
-    paths: Vec<&'a str>,
+    /// Tens of thousands of files, of which most packs ask for none: what modules they are is found out then.
+    layers: Box<dyn Fn() -> Paths<'a> + 'a>,
 }
 
 impl<'a> Known<'a> {
-    /// What can be started of these console scripts and of the trees with these paths: `app/...`,
-    /// `venv/lib/pythonX.Y/site-packages/...` and, for modules of the standard library, `python/lib/pythonX.Y/...`.
+    /// What can be started of these console scripts, of the app with these paths, `app/...`, and of layers with the paths that
+    /// `layers` goes through: `venv/lib/pythonX.Y/site-packages/...` and, for modules of the standard library,
+    /// `python/lib/pythonX.Y/...`.
     pub fn new(
         scripts: impl IntoIterator<Item = String>,
-        paths: impl IntoIterator<Item = &'a str>,
+        app: impl IntoIterator<Item = &'a str>,
+        layers: impl Fn() -> Paths<'a> + 'a,
     ) -> Known<'a> {
-        let (scripts, paths): (_, Vec<&str>) = (scripts.into_iter().collect(), paths.into_iter().collect());
-        let files = paths.iter().filter_map(|path| path.strip_prefix("app/")).collect();
-        Known { scripts, files, paths }
+        let files = app.into_iter().filter_map(|path| path.strip_prefix("app/")).collect();
+        Known { scripts: scripts.into_iter().collect(), files, layers: Box::new(layers) }
+    }
+
+    /// All files that can be imported, below the directories of `sys.path` that they are in.
+    fn importable(&self) -> impl Iterator<Item = &'a str> {
+        self.files.iter().copied().chain((self.layers)().filter_map(below_sys_path))
     }
 
     fn has_module(&self, name: &str) -> bool {
         let first = name.split('.').next().unwrap_or(name);
-        let likely = self.paths.iter().filter_map(|path| importable(path));
-        likely.filter(|file| file.starts_with(first)).any(|file| module_of(file).iter().any(|it| it == name))
+        let mut likely = self.importable().filter(|file| file.starts_with(first));
+        likely.any(|file| module_of(file).iter().any(|it| it == name))
     }
 
     fn is_package(&self, name: &str) -> bool {
@@ -46,14 +55,13 @@ impl<'a> Known<'a> {
 
     /// All modules, for a sentence about one that is missing.
     fn modules(&self) -> BTreeSet<String> {
-        self.paths.iter().filter_map(|path| importable(path)).flat_map(module_of).collect()
+        self.importable().flat_map(module_of).collect()
     }
 }
 
-/// The path of a file below the directory of `sys.path` that it is in.
-fn importable(path: &str) -> Option<&str> {
-    let library = path.strip_prefix("venv/lib/").or_else(|| path.strip_prefix("python/lib/"));
-    let Some(library) = library else { return path.strip_prefix("app/") };
+/// The path of a layer's file below the directory of `sys.path` that it is in.
+fn below_sys_path(path: &str) -> Option<&str> {
+    let library = path.strip_prefix("venv/lib/").or_else(|| path.strip_prefix("python/lib/"))?;
     let (_, file) = library.split_once('/')?;
     Some(file.strip_prefix("site-packages/").unwrap_or(file))
 }

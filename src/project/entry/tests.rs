@@ -7,16 +7,14 @@ fn parse(text: &str) -> EntryPoint {
 }
 
 fn known() -> Known<'static> {
-    let paths = [
-        "app/manage.py",
-        "app/tool",
-        "app/site/__init__.py",
+    let app = ["app/manage.py", "app/tool", "app/site/__init__.py"];
+    let layers = [
         "venv/lib/python3.12/site-packages/flask/__init__.py",
         "venv/lib/python3.12/site-packages/flask/__main__.py",
         "venv/lib/python3.12/site-packages/fast/core.cpython-312-x86_64-linux-gnu.so",
         "python/lib/python3.12/http/server.py",
     ];
-    Known::new(["flask".to_owned(), "gunicorn".to_owned()], paths)
+    Known::new(["flask".to_owned(), "gunicorn".to_owned()], app, move || Box::new(layers.into_iter()))
 }
 
 fn resolved(text: &str) -> Result<Entry> {

@@ -47,6 +47,7 @@ impl WorkTree {
             "--porcelain=v2",
             "-z",
             "--branch",
+            "--no-ahead-behind",
             "--no-renames",
             "--untracked-files=normal",
             "--ignore-submodules=none",
