@@ -99,8 +99,8 @@ impl Growing {
             match put {
                 Ok(Some(0)) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(put) => from += self.took(file, put)? as u64,
-                // Its file system knows no pipes.
-                Err(Errno::INVAL) => {
+                // Its file system knows no pipes, or whoever confines us does not.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
                     self.flush(file)?;
                     self.pipe = None;
                 }
