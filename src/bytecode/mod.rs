@@ -14,7 +14,6 @@ mod sourceless;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use coil_bootstrap::format::path::TreePath;
 
@@ -55,8 +54,7 @@ impl Compiler {
 
     /// Has the interpreter started, which takes longer than it takes to compile a file, without waiting for it.
     pub fn begin(&self) {
-        let servers = Arc::clone(&self.servers);
-        thread::spawn(move || servers.begin());
+        self.servers.begin();
     }
 
     /// Has the interpreter end, because nothing is compiled any more.

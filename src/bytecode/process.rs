@@ -10,8 +10,8 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use coil_bootstrap::format::path::TreePath;
 
@@ -38,6 +38,8 @@ pub struct Servers {
     /// The interpreter's options.
     options: Vec<&'static str>,
     idle: Mutex<Vec<Server>>,
+    /// One that is being started, for whoever is the first to need one.
+    begun: Mutex<Option<JoinHandle<io::Result<Server>>>>,
     /// Those that have compiled their last chunk.
     spent: Mutex<Vec<Server>>,
     used: AtomicBool,
@@ -85,21 +87,31 @@ impl Servers {
             program,
             options: [&["-s", "-S", "-B", "-X", "utf8"], ignore].concat(),
             idle: Mutex::default(),
+            begun: Mutex::default(),
             spent: Mutex::default(),
             used: AtomicBool::new(false),
         }
     }
 
-    /// Starts one that will be needed. Where it cannot be started, whoever needs it finds that out.
-    pub fn begin(&self) {
-        if let Ok(server) = Server::start(self) {
-            locked(&self.idle).push(server);
-        }
+    /// Starts one that will be needed, without waiting for it. Where it cannot be started, whoever needs it finds that out.
+    pub fn begin(self: &Arc<Self>) {
+        let servers = Arc::clone(self);
+        *locked(&self.begun) = Some(thread::spawn(move || Server::start(&servers)));
     }
 
     /// Has those that wait end, without waiting for it: the kernel takes a millisecond to take one apart.
     pub fn end(&self) {
-        locked(&self.idle).iter_mut().for_each(|server| drop(server.child.kill()));
+        let begun = self.begun();
+        let mut idle = locked(&self.idle);
+        idle.extend(begun);
+        idle.iter_mut().for_each(|server| drop(server.child.kill()));
+    }
+
+    /// The one that was begun, if nobody has it and it could be started. To start another instead of waiting for it
+    /// would take longer.
+    fn begun(&self) -> Option<Server> {
+        let begun = locked(&self.begun).take()?;
+        begun.join().ok()?.ok()
     }
 
     /// Whether anything has been compiled.
@@ -122,7 +134,7 @@ impl Servers {
     fn compile_then(&self, requests: &[Request], then: Then) -> Result<Vec<Answer>> {
         self.used.store(true, Ordering::Relaxed);
         let idle = locked(&self.idle).pop();
-        let mut server = match idle {
+        let mut server = match idle.or_else(|| self.begun()) {
             Some(server) => server,
             None => Server::start(self).context(|| {
                 format!("the interpreter {} cannot be started to compile", self.executable.display())
@@ -143,8 +155,8 @@ impl Servers {
     }
 }
 
-fn locked(servers: &Mutex<Vec<Server>>) -> MutexGuard<'_, Vec<Server>> {
-    servers.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Answer {
@@ -276,4 +288,34 @@ fn number(output: &mut impl Read) -> io::Result<u32> {
     let mut bytes = [0; 4];
     output.read_exact(&mut bytes)?;
     Ok(u32::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytecode::tests::interpreter;
+
+    #[test]
+    fn an_interpreter_that_was_begun_is_waited_for_and_no_other_is_started() {
+        let (executable, version) = interpreter();
+        let servers = Arc::new(Servers::new(&executable, version));
+        servers.begin();
+        let request = Request { path: TreePath::new("app/a.py").unwrap(), source: Vec::new() };
+        servers.compile_one(request, Then::Waits).unwrap().bytes().unwrap();
+        assert!(locked(&servers.begun).is_none(), "it has been taken");
+        assert_eq!(locked(&servers.idle).len(), 1);
+    }
+
+    #[test]
+    fn one_that_was_begun_and_is_not_needed_ends_and_one_that_cannot_be_begun_is_no_error() {
+        let (executable, version) = interpreter();
+        for (executable, left) in [(executable.as_path(), 1), (Path::new("/gone/python3"), 0)] {
+            let servers = Arc::new(Servers::new(executable, version));
+            servers.begin();
+            servers.end();
+            let mut idle = locked(&servers.idle);
+            assert_eq!(idle.len(), left);
+            assert!(idle.iter_mut().all(|server| !server.child.wait().unwrap().success()));
+        }
+    }
 }
