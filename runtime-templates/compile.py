@@ -14,8 +14,12 @@ may get into them. So this file imports as little as it can, and only from the s
 an interpreter is started, and has to read it, for every changed line. Whoever runs it adds a call of `main`.
 
 What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
-child, forked off a process that has compiled nothing but an empty text, and reads no more of a chunk than its first number.
+child, forked off a process that has compiled nothing, and reads no more of a chunk than its first number.
 The last one needs no child.
+
+`compile` makes the classes of the syntax tree when it is called for the first time, which takes longer than most files do.
+`exec` compiles the same and needs none of them; before it runs anything, it asks who listens to audit events (PEP 578),
+and the listener here takes what is compiled, and refuses.
 """
 
 import sys
@@ -27,15 +31,31 @@ if sys.path and sys.path[0] == "":
 import marshal
 import posix
 from _frozen_importlib_external import MAGIC_NUMBER
-from _imp import source_hash
+from _imp import _fix_co_filename, source_hash
 
 LAST = 1 << 31
 MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
 # How every .pyc file begins whose hash is not checked.
 HEAD = MAGIC_NUMBER + b"\1\0\0\0"
 
-# The first time makes the classes of the syntax tree, which takes longer than most files do: children find them made.
-compile("", "", "exec")
+# What `exec` has compiled and did not run.
+taken = []
+
+
+def take(event, arguments):
+    # A codec that a source asks for is imported, and that is to be run.
+    if event == "exec" and arguments[0].co_filename == "<string>":
+        taken.append(arguments[0])
+        raise InterruptedError
+
+
+sys.addaudithook(take)
+try:
+    exec("")
+except InterruptedError:
+    pass
+# Where nobody was asked, nothing is ever given to `exec`.
+is_asked = bool(taken)
 
 # Before Python 3.11, `compile_sorted.py` follows this file and puts another one in its place.
 marshalled = marshal.dumps
@@ -50,12 +70,25 @@ def read_block():
     return read(int.from_bytes(read(4), "little"))
 
 
+def compiled(source, name):
+    taken.clear()
+    try:
+        if is_asked:
+            exec(source, {})
+    except Exception:
+        pass
+    if taken:
+        _fix_co_filename(taken[0], name)
+        return taken[0]
+    # Whatever is wrong with the source, this says so with the file's name.
+    return compile(source, name, "exec", dont_inherit=True, optimize=0)
+
+
 def compile_chunk(count):
     for _ in range(count):
         name, source = read_block().decode(), read_block()
         try:
-            code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-            kind, data = 0, HEAD + source_hash(MAGIC, source) + marshalled(code)
+            kind, data = 0, HEAD + source_hash(MAGIC, source) + marshalled(compiled(source, name))
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error) or 'no reason is given'}"
             kind, data = 1, " ".join(reason.split()).encode("utf-8", "backslashreplace")

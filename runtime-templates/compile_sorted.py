@@ -4,7 +4,7 @@ From 3.11 on, marshal sorts them. Before that they come in the order of their ha
 addresses, which differ from run to run.
 """
 
-CODE = type(compile("", "", "exec"))
+CODE = type(number.__code__)
 
 
 def marshalled(code):

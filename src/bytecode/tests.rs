@@ -173,6 +173,62 @@ fn however_an_interpreter_is_kept_from_warning_the_byte_code_is_the_same() {
 }
 
 #[test]
+fn byte_code_is_what_compile_makes_of_the_source_and_nothing_of_it_is_run() {
+    const CHECK: &str = "\
+import marshal, sys, types
+for line in sys.stdin:
+    path, name = line.rstrip('\\n').split('\\t')
+    code = marshal.loads(open(path + 'c', 'rb').read()[16:])
+    pairs = [(code, compile(open(path, 'rb').read(), name, 'exec', dont_inherit=True, optimize=0))]
+    for one, other in pairs:
+        assert one == other and one.co_filename == other.co_filename == name, name
+        constants = zip(one.co_consts, other.co_consts)
+        pairs += [pair for pair in constants if isinstance(pair[0], types.CodeType)]
+";
+    for (executable, version) in interpreters() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let mut library = library(&executable);
+        let more = [
+            ("runs", format!("open({ran:?}, 'w').close()\n").into_bytes()),
+            ("exits", b"raise SystemExit\n".to_vec()),
+            ("names", b"__file__ = '<string>'\ndef f(taken='<string>'):\n    class A: '<string>'\n".to_vec()),
+            ("future", b"from __future__ import annotations\ndef f(a: b) -> c: pass\n".to_vec()),
+            ("latin", b"# coding: latin-1\nx = '\xff'\n".to_vec()),
+            // A codec that is a module of the standard library, which is imported.
+            ("imported", b"# coding: cp1252\nx = '\x80'\n".to_vec()),
+        ];
+        let more = more
+            .map(|(name, source)| Request { path: TreePath::new(format!("lib/{name}.py")).unwrap(), source });
+        library.extend(more);
+        let servers = Servers::new(&executable, version);
+        let mut lines = String::new();
+        for chunk in library.chunks(20) {
+            for (request, answer) in chunk.iter().zip(servers.compile(chunk).unwrap()) {
+                let path = directory.path().join(request.path.file_name());
+                std::fs::write(&path, &request.source).unwrap();
+                std::fs::write(path.with_extension("pyc"), answer.bytes().unwrap()).unwrap();
+                lines += &format!("{}\t/{}\n", path.display(), request.path);
+            }
+        }
+        let list = directory.path().join("list");
+        std::fs::write(&list, lines).unwrap();
+        let check = Command::new(&executable)
+            .args(["-W", "ignore", "-c", CHECK])
+            .stdin(std::fs::File::open(&list).unwrap())
+            .output()
+            .unwrap();
+        assert!(
+            check.status.success(),
+            "{}: {}",
+            executable.display(),
+            String::from_utf8_lossy(&check.stderr)
+        );
+        assert!(!ran.exists());
+    }
+}
+
+#[test]
 fn a_file_that_does_not_compile_is_a_warning_that_names_it() {
     let mut tree = tree(&[
         ("app/1.py", "def f(:\n"),
