@@ -10,8 +10,7 @@ the least significant first.
               1, length of the text, text (UTF-8)       -- why there is none
 
 The bytes must be the same in every run: nothing of the environment, no time and no path of this machine
-may get into them. So this file imports as little as it can, and only from the standard library; it is short because
-an interpreter is started, and has to read it, for every changed line. Whoever runs it adds a call of `main`.
+may get into them. So this file imports as little as it can, and only from the standard library. Whoever runs it adds a call of `main`.
 
 What marshal writes also depends on what the process has compiled before. So every chunk is compiled by a
 child, forked off a process that has compiled nothing, and reads no more of a chunk than its first number.
@@ -24,9 +23,8 @@ and the listener here takes what is compiled, and refuses.
 
 import sys
 
-# With `-c`, the first entry is the working directory: nothing is imported from there.
-if sys.path and sys.path[0] == "":
-    del sys.path[0]
+# The first entry is this file's directory, or with `-c` the working directory: nothing is imported from there.
+del sys.path[0]
 
 import marshal
 import posix

@@ -72,6 +72,9 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::r
     }
 }
 
+/// What helps where the cache is full, as [`Writing`] says it.
+pub const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
+
 /// Names the place that is full, where writing fails because of that.
 pub trait Writing<T> {
     /// Turns the error into a failure with this sentence, as [`Context::context`] does; where no space is

@@ -3,7 +3,7 @@
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
 //! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the checksum of its inputs
-//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
+//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of, or of the program that compiles
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::checksums::checksum_of;
-use crate::error::{Context, Failure, Result, Writing};
+use crate::error::{Context, ELSEWHERE, Failure, Result, Writing};
 use crate::last_use;
 use crate::layer::{self, Blob, BlobPlace};
 use crate::meanwhile::both;
@@ -82,9 +82,6 @@ pub struct StoredLayer<T> {
     /// What else is known of it.
     pub facts: T,
 }
-
-/// What helps where the cache is full, as the end of a sentence.
-const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
 
 /// The packer's cache.
 #[derive(Debug)]
@@ -153,7 +150,7 @@ impl Store {
         self.root.join("pythons").join(archive.hex())
     }
 
-    /// Where the byte code of an app is, if it is there.
+    /// Where the byte code of an app, or of the program that compiles, is, if it is there.
     pub fn compiled(&self, key: Key) -> PathBuf {
         self.root.join("compiled").join(key.checksum.hex())
     }

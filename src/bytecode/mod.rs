@@ -10,6 +10,7 @@
 mod apart;
 mod earlier;
 mod process;
+mod program;
 mod sourceless;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use coil_bootstrap::format::path::TreePath;
 
 pub use self::apart::Apart;
 pub use self::earlier::Earlier;
+pub use self::program::ProgramPlace;
 
 use self::process::{Answer, Request, Servers};
 use crate::error::{Context, Failure, Result};
@@ -46,9 +48,14 @@ pub struct Compiler {
 
 impl Compiler {
     /// A compiler for the CPython `executable` of this version: `(3, 12)`. It has to be the interpreter
-    /// that is packed, or one with the same byte code.
-    pub fn new(executable: &Path, (major, minor): (u16, u16), pool: Arc<Pool>) -> Self {
-        let servers = Arc::new(Servers::new(executable, (major, minor)));
+    /// that is packed, or one with the same byte code. The program that it runs is kept at `program`.
+    pub fn new(
+        executable: &Path,
+        (major, minor): (u16, u16),
+        program: ProgramPlace,
+        pool: Arc<Pool>,
+    ) -> Self {
+        let servers = Arc::new(Servers::new(executable, (major, minor), program));
         Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
     }
 

@@ -5,6 +5,7 @@
 //! `runtime-templates/compile.py`. A thread of its own writes several requests, so that neither side ever waits
 //! for the other to read.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,17 +16,8 @@ use std::thread::{self, JoinHandle};
 
 use coil_bootstrap::format::path::TreePath;
 
+use super::program::{Program, ProgramPlace};
 use crate::error::{Context, Failure, Result};
-
-/// The program that the interpreter runs, up to its last line.
-const PROGRAM: &str = include_str!("../../runtime-templates/compile.py");
-
-/// What more of it the interpreters need that do not sort what they write.
-const SORTED: &str = include_str!("../../runtime-templates/compile_sorted.py");
-
-/// What says there that nobody is warned. `-W ignore` says the same, and has a module read for it, which is a tenth of the interpreter's
-/// start. Only for versions that are known to write the same byte code either way.
-const QUIET: &str = "import _warnings\n_warnings.filters.insert(0, (\"ignore\", None, Warning, None, 0))\n";
 
 /// What the number of a chunk's requests has in addition if it is the interpreter's last.
 const LAST: u32 = 1 << 31;
@@ -34,12 +26,10 @@ const LAST: u32 = 1 << 31;
 #[derive(Debug)]
 pub struct Servers {
     executable: PathBuf,
-    program: String,
-    /// The interpreter's options.
-    options: Vec<&'static str>,
+    program: Program,
     idle: Mutex<Vec<Server>>,
     /// One that is being started, for whoever is the first to need one.
-    begun: Mutex<Option<JoinHandle<io::Result<Server>>>>,
+    begun: Mutex<Option<JoinHandle<Result<Server>>>>,
     /// Those that have compiled their last chunk.
     spent: Mutex<Vec<Server>>,
     used: AtomicBool,
@@ -74,18 +64,11 @@ pub enum Answer {
 }
 
 impl Servers {
-    /// None yet, of the interpreter `executable` of this version.
-    pub fn new(executable: &Path, version: (u16, u16)) -> Self {
-        let sorted = if version < (3, 11) { SORTED } else { "" };
-        let (quiet, ignore): (_, &[_]) = match version {
-            (3, 11..=13) => (QUIET, &[]),
-            _ => ("", &["-W", "ignore"]),
-        };
-        let program = format!("{PROGRAM}\n{sorted}\n{quiet}main()\n");
+    /// None yet, of the interpreter `executable` of this version, whose program is kept at `place`.
+    pub fn new(executable: &Path, version: (u16, u16), place: ProgramPlace) -> Self {
         Servers {
             executable: executable.to_owned(),
-            program,
-            options: [&["-s", "-S", "-B", "-X", "utf8"], ignore].concat(),
+            program: Program::new(version, place),
             idle: Mutex::default(),
             begun: Mutex::default(),
             spent: Mutex::default(),
@@ -136,9 +119,7 @@ impl Servers {
         let idle = locked(&self.idle).pop();
         let mut server = match idle.or_else(|| self.begun()) {
             Some(server) => server,
-            None => Server::start(self).context(|| {
-                format!("the interpreter {} cannot be started to compile", self.executable.display())
-            })?,
+            None => Server::start(self)?,
         };
         let mut answers = Vec::with_capacity(requests.len());
         match server.talk(requests, then, &mut answers) {
@@ -179,20 +160,40 @@ struct Server {
 }
 
 impl Server {
+    /// Starts one that runs its program.
+    fn start(of: &Servers) -> Result<Server> {
+        let words = of.program.words(|words, text| {
+            let path = TreePath::new("compile.py").map_err(|error| Failure::new(error.to_string()))?;
+            let request = Request { path, source: text.into() };
+            let (mut server, mut answers) = (Server::told(&of.executable, &words)?, Vec::new());
+            let talked = server.talk(&[request], Then::Ends, &mut answers).and_then(|()| {
+                let answer = answers.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
+                answer.bytes().map_err(io::Error::other)
+            });
+            talked.map_err(|cause| server.death(cause, &of.executable, "the program that compiles"))
+        })?;
+        Server::told(&of.executable, &words)
+    }
+
+    /// Starts `executable` with these words.
+    fn told(executable: &Path, words: &[OsString]) -> Result<Server> {
+        Server::spawn(executable, words)
+            .context(|| format!("the interpreter {} cannot be started to compile", executable.display()))
+    }
+
     /// Nothing of the environment gets in: `-I` and `-E` would keep PYTHONHASHSEED out, so it is emptied instead.
-    /// Only the way to a shared libpython is left. Nor does anything of the working directory, which the program
+    /// Only the way to a shared libpython is left. Nor does anything of the working directory or of the program's, which it
     /// takes off its path first.
-    fn start(of: &Servers) -> io::Result<Server> {
+    fn spawn(executable: &Path, words: &[OsString]) -> io::Result<Server> {
         let complaints = tempfile::tempfile()?;
-        let mut command = Command::new(&of.executable);
+        let mut command = Command::new(executable);
         // All calls into libraries resolved at once: it starts a twentieth sooner.
         command.env_clear().env("PYTHONHASHSEED", "0").env("LD_BIND_NOW", "1");
         if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", libraries);
         }
         let mut child = command
-            .args(&of.options)
-            .args(["-c", &of.program])
+            .args(words)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -293,12 +294,13 @@ fn number(output: &mut impl Read) -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bytecode::tests::interpreter;
+    use crate::bytecode::tests::{interpreter, program};
 
     #[test]
     fn an_interpreter_that_was_begun_is_waited_for_and_no_other_is_started() {
         let (executable, version) = interpreter();
-        let servers = Arc::new(Servers::new(&executable, version));
+        let (_directory, program) = program();
+        let servers = Arc::new(Servers::new(&executable, version, program));
         servers.begin();
         let request = Request { path: TreePath::new("app/a.py").unwrap(), source: Vec::new() };
         servers.compile_one(request, Then::Waits).unwrap().bytes().unwrap();
@@ -310,7 +312,8 @@ mod tests {
     fn one_that_was_begun_and_is_not_needed_ends_and_one_that_cannot_be_begun_is_no_error() {
         let (executable, version) = interpreter();
         for (executable, left) in [(executable.as_path(), 1), (Path::new("/gone/python3"), 0)] {
-            let servers = Arc::new(Servers::new(executable, version));
+            let (_directory, program) = program();
+            let servers = Arc::new(Servers::new(executable, version, program));
             servers.begin();
             servers.end();
             let mut idle = locked(&servers.idle);

@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn byte_code_takes_the_place_of_its_source() {
-        let compiler = compiler();
+        let (_directory, compiler) = compiler();
         let mut tree = tree(&[
             ("lib/a.py", "x = 1"),
             ("lib/pkg/__init__.py", ""),

@@ -19,9 +19,24 @@ fn probe(executable: &Path) -> Option<(PathBuf, (u16, u16))> {
     Some((PathBuf::from(lines.first()?), (lines.get(1)?.parse().ok()?, lines.get(2)?.parse().ok()?)))
 }
 
-pub(super) fn compiler() -> Compiler {
-    let (executable, version) = interpreter();
-    Compiler::new(&executable, version, Arc::new(Pool::new(2)))
+/// An interpreter's program, kept nowhere for long.
+pub(super) fn program() -> (tempfile::TempDir, ProgramPlace) {
+    let directory = tempfile::tempdir().unwrap();
+    let place = ProgramPlace { file: directory.path().join("program"), scratch: directory.path().to_owned() };
+    (directory, place)
+}
+
+/// A compiler, which may be used as long as what comes with it.
+pub(super) fn compiler() -> (tempfile::TempDir, Compiler) {
+    compiler_of(interpreter(), 2)
+}
+
+fn compiler_of(
+    (executable, version): (PathBuf, (u16, u16)),
+    threads: usize,
+) -> (tempfile::TempDir, Compiler) {
+    let (directory, program) = program();
+    (directory, Compiler::new(&executable, version, program, Arc::new(Pool::new(threads))))
 }
 
 pub(super) fn tree(files: &[(&str, &str)]) -> Tree {
@@ -64,7 +79,7 @@ fn byte_code_is_where_python_looks_and_says_where_the_source_is() {
         ("other/x.py", ""),
         ("apple/x.py", ""),
     ]);
-    let compiler = compiler();
+    let (_directory, compiler) = compiler();
     assert!(compiler.compile(&mut tree, &["app"]).unwrap().is_empty());
     let tag = &compiler.cache_tag;
     let listed: Vec<String> = byte_code(&tree).into_iter().map(|(path, _)| path).collect();
@@ -85,8 +100,7 @@ fn byte_code_is_where_python_looks_and_says_where_the_source_is() {
 fn the_same_files_have_the_same_byte_code_however_many_work() {
     let compiled = |threads: usize| {
         let mut tree = varied();
-        let (executable, version) = interpreter();
-        let compiler = Compiler::new(&executable, version, Arc::new(Pool::new(threads)));
+        let (_directory, compiler) = compiler_of(interpreter(), threads);
         assert_eq!(compiler.compile(&mut tree, &["app"]).unwrap(), Vec::<String>::new());
         byte_code(&tree)
     };
@@ -130,7 +144,8 @@ fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
     for (executable, version) in interpreters() {
         let library = library(&executable);
         let chunks: Vec<&[Request]> = library.chunks(7).take(6).collect();
-        let servers = || Servers::new(&executable, version);
+        let (_directory, program) = program();
+        let servers = || Servers::new(&executable, version, program.clone());
         let fresh: Vec<_> = chunks.iter().map(|chunk| bytes(servers().compile(chunk).unwrap())).collect();
         let one = servers();
         for round in 0..2 {
@@ -145,7 +160,8 @@ fn a_forked_process_compiles_as_a_fresh_one_does_whatever_came_before() {
 #[test]
 fn what_an_interpreter_compiles_at_its_end_is_what_a_child_of_it_would() {
     for (executable, version) in interpreters() {
-        let servers = Servers::new(&executable, version);
+        let (_directory, program) = program();
+        let servers = Servers::new(&executable, version, program);
         let one = |request, then| servers.compile_one(request, then).unwrap().bytes().unwrap();
         let children: Vec<_> =
             library(&executable).into_iter().take(5).map(|request| one(request, Then::Waits)).collect();
@@ -165,7 +181,8 @@ fn however_an_interpreter_is_kept_from_warning_the_byte_code_is_the_same() {
         let source = b"a = '\\d'\nassert (a, 'always')\nb = a is 'x'\n".to_vec();
         library.push(Request { path: TreePath::new("lib/warned.py").unwrap(), source });
         let compiled = |version| {
-            let servers = Servers::new(&executable, version);
+            let (_directory, program) = program();
+            let servers = Servers::new(&executable, version, program);
             library.chunks(20).map(|chunk| bytes(servers.compile(chunk).unwrap())).collect::<Vec<_>>()
         };
         assert!(compiled(version) == compiled(UNKNOWN), "{}", executable.display());
@@ -201,7 +218,8 @@ for line in sys.stdin:
         let more = more
             .map(|(name, source)| Request { path: TreePath::new(format!("lib/{name}.py")).unwrap(), source });
         library.extend(more);
-        let servers = Servers::new(&executable, version);
+        let (_directory, program) = program();
+        let servers = Servers::new(&executable, version, program);
         let mut lines = String::new();
         for chunk in library.chunks(20) {
             for (request, answer) in chunk.iter().zip(servers.compile(chunk).unwrap()) {
@@ -242,7 +260,7 @@ fn a_file_that_does_not_compile_is_a_warning_that_names_it() {
     put(&mut tree, "app/8.py", format!("x = {}\n", "-".repeat(100_000) + "1").as_bytes());
     put(&mut tree, "app/9.py", b"# coding: latin-1\nx = '\xff'\n");
     put(&mut tree, &format!("app/{}.py", "n".repeat(252)), b"");
-    let warnings = compiler().compile(&mut tree, &["app"]).unwrap();
+    let warnings = compiler().1.compile(&mut tree, &["app"]).unwrap();
     let named: Vec<String> = warnings.iter().map(|warning| warning.chars().take(5).collect()).collect();
     assert_eq!(
         named,
@@ -255,7 +273,7 @@ fn a_file_that_does_not_compile_is_a_warning_that_names_it() {
 
 #[test]
 fn byte_code_from_elsewhere_is_replaced_and_links_are_left_alone() {
-    let compiler = compiler();
+    let (_directory, compiler) = compiler();
     let stale = format!("app/__pycache__/x.{}.pyc", compiler.cache_tag);
     let mut tree = tree(&[("app/x.py", ""), (&stale, "stale"), ("app/__pycache__/x.cpython-27.pyc", "old")]);
     let link =
@@ -270,28 +288,40 @@ fn byte_code_from_elsewhere_is_replaced_and_links_are_left_alone() {
 fn modules_beside_the_sources_are_not_imported() {
     let mut tree =
         tree(&[("app/marshal.py", "raise SystemExit"), ("app/importlib/__init__.py", "raise SystemExit")]);
-    assert!(compiler().compile(&mut tree, &["app"]).unwrap().is_empty());
+    assert!(compiler().1.compile(&mut tree, &["app"]).unwrap().is_empty());
 }
 
 #[test]
 fn an_interpreter_that_fails_is_one_failure() {
-    let fails = |executable: &str| {
+    let (_directory, kept) = program();
+    let fails = |executable: &str, program: &ProgramPlace| {
         let mut tree = varied();
-        let failure = Compiler::new(Path::new(executable), (3, 12), Arc::new(Pool::new(2)))
+        let failure = Compiler::new(Path::new(executable), (3, 12), program.clone(), Arc::new(Pool::new(2)))
             .compile(&mut tree, &["app"])
             .unwrap_err();
         assert_eq!(byte_code(&tree).len(), 0);
         failure.to_string()
     };
     assert_eq!(
-        fails("/nonexistent/python"),
+        fails("/nonexistent/python", &kept),
         "the interpreter /nonexistent/python cannot be started to compile"
     );
     assert_eq!(
-        fails("/bin/false"),
+        fails("/bin/false", &kept),
+        "the interpreter /bin/false broke off while it compiled the program that compiles (exit status: 1)"
+    );
+    assert!(!kept.file.exists());
+    // Now one is kept, and they break off later.
+    let (executable, version) = interpreter();
+    Compiler::new(&executable, version, kept.clone(), Arc::new(Pool::new(2)))
+        .compile(&mut varied(), &["app"])
+        .unwrap();
+    assert_eq!(
+        fails("/bin/false", &kept),
         "the interpreter /bin/false broke off while it compiled app/p0/m0.py (exit status: 1)"
     );
     assert!(
-        fails("/bin/cat").starts_with("the interpreter /bin/cat broke off while it compiled app/p0/m0.py")
+        fails("/bin/cat", &kept)
+            .starts_with("the interpreter /bin/cat broke off while it compiled app/p0/m0.py")
     );
 }

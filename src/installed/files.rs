@@ -11,13 +11,13 @@ use coil_bootstrap::format::path::TreePath;
 use super::distribution::{Distribution, Installed};
 use super::first_line::general;
 use super::virtualenv::Virtualenv;
-use crate::error::{Context, Failure, Result, Writing};
+use crate::error::{Context, ELSEWHERE, Failure, Result, Writing};
 use crate::tree::Tree;
 use crate::wheel::assembly::Assembly;
 use crate::wheel::entry_points::EntryPoints;
 use crate::wheel::layout::Layout;
 use crate::wheel::record::Algorithm;
-use crate::wheel::spill::{ELSEWHERE, IN_MEMORY, Spill, Spilled};
+use crate::wheel::spill::{IN_MEMORY, Spill, Spilled};
 use crate::wheel::{Target, scripts};
 
 /// What the files of a distribution became, and what was found out on the way.

@@ -12,6 +12,7 @@ use coil_bootstrap::format::manifest::{LayerKind, Manifest};
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
+use super::compiler::CompiledBy;
 use crate::bundle::{Begun, Launcher};
 use crate::bytecode::Compiler;
 use crate::cli;
@@ -28,7 +29,7 @@ pub struct Ahead<'a> {
     guess: Guess,
     compiler: Option<Arc<Compiler>>,
     /// The compiler that is used, and of which interpreter it is.
-    taken: OnceLock<(Program, Arc<Compiler>)>,
+    taken: OnceLock<(CompiledBy, Arc<Compiler>)>,
 }
 
 /// What is likely to be needed.
@@ -39,7 +40,7 @@ struct Guess {
     /// The first layers of the bundle.
     layers: Vec<Known>,
     /// The interpreter that compiles, if the last pack had anything to be compiled.
-    program: Option<Program>,
+    by: Option<CompiledBy>,
 }
 
 /// A layer.
@@ -49,9 +50,6 @@ struct Known {
     size: u64,
 }
 
-/// An interpreter: where it is, and its version, `(3, 12)`.
-type Program = (PathBuf, (u16, u16));
-
 impl<'a> Ahead<'a> {
     /// Begins the bundle of this project: at `output`, or in the working directory under a name that the project
     /// decides. Its directory must exist.
@@ -60,7 +58,7 @@ impl<'a> Ahead<'a> {
         let key =
             Key::new("ahead", &[&place.as_os_str().as_encoded_bytes(), &format!("{:?}", project.projects)]);
         let guess: Guess = store.get(key).unwrap_or_default();
-        let compiler = guess.program.as_ref().map(|program| compiler(program, store));
+        let compiler = guess.by.as_ref().map(|by| by.compiler(store));
         compiler.iter().for_each(|compiler| compiler.begin());
         let begun = Begun::new(output.unwrap_or(&guess.out), Launcher::ours()?);
         Ok(Ahead { begun, store, key, guess, compiler, taken: OnceLock::new() })
@@ -68,11 +66,10 @@ impl<'a> Ahead<'a> {
 
     /// What compiles with this interpreter, which is what was started if the guess was right.
     pub fn compiler(&self, interpreter: &Interpreter) -> Arc<Compiler> {
-        let (major, minor, _) = interpreter.version;
-        let program = (interpreter.base_executable.clone(), (major, minor));
-        let guessed = self.compiler.as_ref().filter(|_| self.guess.program.as_ref() == Some(&program));
-        let compiler = guessed.cloned().unwrap_or_else(|| compiler(&program, self.store));
-        Arc::clone(&self.taken.get_or_init(|| (program, compiler)).1)
+        let by = CompiledBy::new(interpreter);
+        let guessed = self.compiler.as_ref().filter(|_| self.guess.by.as_ref() == Some(&by));
+        let compiler = guessed.cloned().unwrap_or_else(|| by.compiler(self.store));
+        Arc::clone(&self.taken.get_or_init(|| (by, compiler)).1)
     }
 
     /// Copies the layers of the last time, which are probably those of this time.
@@ -102,18 +99,14 @@ impl<'a> Ahead<'a> {
         compiler.iter().for_each(|compiler| compiler.end());
         begun.finish(out, &parts.manifest, &parts.blobs)?;
         let used = taken.into_inner().filter(|(_, compiler)| compiler.was_used());
-        let program = used.map(|(program, _)| program);
-        let good = Guess { out: out.to_owned(), layers: likely(&parts.manifest), program };
+        let by = used.map(|(by, _)| by);
+        let good = Guess { out: out.to_owned(), layers: likely(&parts.manifest), by };
         if good != guess {
             // Nothing but time is lost without it.
             let _ = store.put(key, &good);
         }
         Ok(())
     }
-}
-
-fn compiler((executable, version): &Program, store: &Store) -> Arc<Compiler> {
-    Arc::new(Compiler::new(executable, *version, Arc::clone(store.pool())))
 }
 
 /// All layers up to the app's, which is the one that changes.
@@ -132,14 +125,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let interpreter = Interpreter { base_executable: "/bin/false".into(), ..cpython_312() };
-        let taken = |program: Program| {
-            let guessed = compiler(&program, &store);
+        let taken = |executable: &str, minor: u16| {
+            let base_executable = executable.into();
+            let by =
+                CompiledBy::new(&Interpreter { base_executable, version: (3, minor, 1), ..cpython_312() });
+            let guessed = by.compiler(&store);
             guessed.begin();
             let ahead = Ahead {
                 begun: Begun::new(&directory.path().join("out"), Launcher::ours().unwrap()),
                 store: &store,
                 key: Key::new("ahead", &[&"test"]),
-                guess: Guess { program: Some(program), ..Guess::default() },
+                guess: Guess { by: Some(by), ..Guess::default() },
                 compiler: Some(Arc::clone(&guessed)),
                 taken: OnceLock::new(),
             };
@@ -147,9 +143,9 @@ mod tests {
             assert!(Arc::ptr_eq(&first, &ahead.compiler(&interpreter)) && !first.was_used());
             Arc::ptr_eq(&first, &guessed)
         };
-        assert!(taken(("/bin/false".into(), (3, 12))));
-        assert!(!taken(("/bin/false".into(), (3, 11))));
-        assert!(!taken(("/bin/true".into(), (3, 12))));
-        assert!(!taken(("/gone/python3".into(), (3, 12))), "what cannot be started is no error");
+        assert!(taken("/bin/false", 12));
+        assert!(!taken("/bin/false", 11));
+        assert!(!taken("/bin/true", 12));
+        assert!(!taken("/gone/python3", 12), "what cannot be started is no error");
     }
 }

@@ -1,21 +1,20 @@
 //! The app's layer: its source tree, and the scripts that start what is no program by itself.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, absolute};
 use std::sync::Arc;
-use std::{fs, thread};
+use std::thread;
 
 use coil_bootstrap::format::manifest::Python;
 use coil_bootstrap::format::path::TreePath;
 
 use super::Packing;
 use super::commands::Chosen;
+use super::compiler::CompiledBy;
 use crate::bytecode::{Apart, Earlier};
 use crate::checksums::Checksums;
 use crate::cli;
 use crate::error::{Context, Failure, Result};
-use crate::interpreter::Interpreter;
 use crate::project::Project;
 use crate::store::{Key, Made, StoredLayer};
 use crate::tree::{Content, Node, Tree};
@@ -66,24 +65,15 @@ pub fn layer(
 /// pack again?
 pub fn compiler(packing: &Packing, project: &Project, words: &cli::Project) -> Arc<Apart> {
     let Packing { interpreter, store, compiler, .. } = packing;
-    let by = by(interpreter);
+    let by = CompiledBy::new(interpreter);
     let places = words.projects.iter().map(Path::new).chain(words.app.as_deref());
     let places: Vec<_> = places.map(|place| absolute(place).unwrap_or_default()).collect();
-    let key = Key::new("compiled", &[&project.name, &format!("{places:?}"), &by]);
-    let earlier = Earlier::open(store.compiled(key), store.scratch(), &by);
+    let key = Key::new("compiled", &[&project.name, &format!("{places:?}"), &by.build()]);
+    let earlier = Earlier::open(store.compiled(key), store.scratch(), by.build());
     let apart = Arc::new(Apart::new(Arc::clone(compiler), earlier));
     if let Some(app) = project.app.clone() {
         let apart = Arc::clone(&apart);
         thread::spawn(move || apart.foresee(&app, &["app"]));
     }
     apart
-}
-
-/// What says which compiler an interpreter has: also of a build between two versions, by the program itself.
-fn by(interpreter: &Interpreter) -> String {
-    let Interpreter { base_executable, implementation, full_version, abi_flags, magic, machine, .. } =
-        interpreter;
-    let program =
-        fs::metadata(base_executable).map(|file| (file.size(), file.mtime(), file.mtime_nsec())).ok();
-    format!("{:?}", (implementation, full_version, abi_flags, magic, machine, program))
 }

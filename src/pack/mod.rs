@@ -4,6 +4,7 @@ mod ahead;
 mod app;
 mod closed_world;
 mod commands;
+mod compiler;
 mod installed;
 mod libraries;
 mod locking;
@@ -23,6 +24,7 @@ use coil_bootstrap::format::manifest::{
     CLibraryRule, Layer, LayerKind, MAX_SIZE, Manifest, Platform, Python, SCHEMA,
 };
 
+use self::compiler::CompiledBy;
 use self::side_by_side::both;
 use crate::bundle::{Encoded, align};
 use crate::bytecode::Compiler;
@@ -281,9 +283,8 @@ struct Packing<'a> {
 
 impl<'a> Packing<'a> {
     fn new(interpreter: &'a Interpreter, level: i32, store: &'a Store, report: &'a Report) -> Self {
-        let (major, minor, _) = interpreter.version;
-        let compiler = Compiler::new(&interpreter.base_executable, (major, minor), Arc::clone(store.pool()));
-        Packing { interpreter, kept: Kept::default(), level, store, report, compiler: Arc::new(compiler) }
+        let compiler = CompiledBy::new(interpreter).compiler(store);
+        Packing { interpreter, kept: Kept::default(), level, store, report, compiler }
     }
 
     /// The same pack, for a step with a report of its own.

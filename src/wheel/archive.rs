@@ -14,8 +14,7 @@ use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::inflate::Inflater;
-use super::spill::ELSEWHERE;
-use crate::error::{Context, Failure, Result, Writing};
+use crate::error::{Context, ELSEWHERE, Failure, Result, Writing};
 
 /// An open archive.
 pub struct Archive {

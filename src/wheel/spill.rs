@@ -8,9 +8,6 @@ use tempfile::NamedTempFile;
 use super::record::{Algorithm, Hash, Hasher};
 use crate::tree::Content;
 
-/// What helps where there is no room for temporary files, as the end of a sentence.
-pub const ELSEWHERE: &str = "set COIL_CACHE to a directory on another disk";
-
 /// The longest content that is kept in memory, in bytes.
 pub const IN_MEMORY: usize = 8 << 20;
 
