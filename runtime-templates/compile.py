@@ -36,25 +36,6 @@ MAGIC = int.from_bytes(MAGIC_NUMBER, "little")
 # How every .pyc file begins whose hash is not checked.
 HEAD = MAGIC_NUMBER + b"\1\0\0\0"
 
-# What `exec` has compiled and did not run.
-taken = []
-
-
-def take(event, arguments):
-    # A codec that a source asks for is imported, and that is to be run.
-    if event == "exec" and arguments[0].co_filename == "<string>":
-        taken.append(arguments[0])
-        raise InterruptedError
-
-
-sys.addaudithook(take)
-try:
-    exec("")
-except InterruptedError:
-    pass
-# Where nobody was asked, nothing is ever given to `exec`.
-is_asked = bool(taken)
-
 # Before Python 3.11, `compile_sorted.py` follows this file and puts another one in its place.
 marshalled = marshal.dumps
 
@@ -66,6 +47,17 @@ def number(value):
 def read_block():
     read = sys.stdin.buffer.read
     return read(int.from_bytes(read(4), "little"))
+
+
+# What `exec` has compiled and did not run.
+taken = []
+
+
+def take(event, arguments):
+    # What is imported for a source, such as its codec, is run: then another function has called.
+    if event == "exec" and sys._getframe(1).f_code is compiled.__code__:
+        taken.append(arguments[0])
+        raise InterruptedError
 
 
 def compiled(source, name):
@@ -80,6 +72,13 @@ def compiled(source, name):
         return taken[0]
     # Whatever is wrong with the source, this says so with the file's name.
     return compile(source, name, "exec", dont_inherit=True, optimize=0)
+
+
+sys.addaudithook(take)
+# Where the hook is not asked, nothing but this is ever given to `exec`.
+is_asked = True
+compiled("", "")
+is_asked = bool(taken)
 
 
 def compile_chunk(count):
@@ -97,7 +96,7 @@ def compile_chunk(count):
 
 
 def main():
-    # Nothing is read behind a chunk's number: that is for who compiles it.
+    # Nothing is read behind a chunk's number, which comes in one piece: the rest is for who compiles it.
     while data := posix.read(0, 4):
         count = int.from_bytes(data, "little")
         if count >= LAST:

@@ -212,7 +212,8 @@ for line in sys.stdin:
             ("names", b"__file__ = '<string>'\ndef f(taken='<string>'):\n    class A: '<string>'\n".to_vec()),
             ("future", b"from __future__ import annotations\ndef f(a: b) -> c: pass\n".to_vec()),
             ("latin", b"# coding: latin-1\nx = '\xff'\n".to_vec()),
-            // A codec that is a module of the standard library, which is imported.
+            // Codecs that are modules of the standard library: they are imported, and one of them imports what evaluates text.
+            ("evaluated", b"# coding: idna\nx = 1\n".to_vec()),
             ("imported", b"# coding: cp1252\nx = '\x80'\n".to_vec()),
         ];
         let more = more
