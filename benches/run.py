@@ -53,6 +53,7 @@ class Example:
     changes: str  # the file that gets one more line before it is packed again
     starts: list
     made: bool = False  # by django_thirty.py, and not one of the examples
+    in_git: bool = False  # a work tree of its own, all of it committed before the first pack
 
 
 EXAMPLES = [
@@ -82,6 +83,7 @@ EXAMPLES = [
         [Start("science", ["bin/python", "science.py"], "science")],
     ),
     Example("django, 30 wheels", ".", [], "guestbook/views.py", [], made=True),
+    Example("the same in git", ".", [], "guestbook/views.py", [], made=True, in_git=True),
 ]
 
 
@@ -95,7 +97,7 @@ def main():
             if options.only and example.name not in options.only:
                 continue
             print(f"--- {example.name}", file=sys.stderr)
-            bench = Bench(options, example, Path(work) / example.name.split(",")[0])
+            bench = Bench(options, example, Path(work) / example.name.split()[0].strip(","))
             packs.append(bench.measure_packs())
             starts.extend(bench.measure_starts())
     text = "\n".join([*start_table(starts), "", *pack_table(packs), "", *conditions(options, packs, load)]) + "\n"
@@ -136,6 +138,10 @@ class Bench:
         else:
             leave = shutil.ignore_patterns("__pycache__", "*.sqlite3", ".venv")
             shutil.copytree(ROOT / "examples" / example.name, self.source, ignore=leave)
+        if example.in_git:
+            somebody = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+            for words in (["init", "--quiet"], ["add", "."], [*somebody, "commit", "--quiet", "-m", "All"]):
+                run(["git", *words], self.source)
         if example.starts:
             self.make_virtualenv()
 
