@@ -3,7 +3,8 @@
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
 //! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the checksum of its inputs
-//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of, or of the program that compiles
+//! ROOT/pack/made/compiler-HEX.pyc   the program that compiles, as an interpreter has compiled it itself
+//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
@@ -150,7 +151,12 @@ impl Store {
         self.root.join("pythons").join(archive.hex())
     }
 
-    /// Where the byte code of an app, or of the program that compiles, is, if it is there.
+    /// Where the program is that an interpreter runs to compile, if it is there.
+    pub fn program(&self, key: Key) -> PathBuf {
+        self.root.join("made").join(format!("{}-{}.pyc", key.step, key.checksum.hex()))
+    }
+
+    /// Where the byte code of an app is, if it is there.
     pub fn compiled(&self, key: Key) -> PathBuf {
         self.root.join("compiled").join(key.checksum.hex())
     }

@@ -39,7 +39,7 @@ impl CompiledBy {
 
     /// A compiler that has not been started.
     pub fn compiler(&self, store: &Store) -> Arc<Compiler> {
-        let file = store.compiled(Key::new("compiler", &[&self.build]));
+        let file = store.program(Key::new("compiler", &[&self.build]));
         let program = ProgramPlace { file, scratch: store.scratch().to_owned() };
         Arc::new(Compiler::new(&self.executable, self.version, program, Arc::clone(store.pool())))
     }

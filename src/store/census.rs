@@ -26,7 +26,7 @@ pub enum Kind {
     Wheels,
     /// What was resolved.
     Resolutions,
-    /// What interpreters said of themselves.
+    /// What interpreters said of themselves, and the program that compiles with them.
     Interpreters,
     /// Virtualenvs that wheels are built in.
     BuildEnvironments,
@@ -112,6 +112,7 @@ impl Census {
             match name.split_once('-').map_or("", |(step, _)| step) {
                 "resolution" => census.add(Kind::Resolutions, path, false),
                 "interpreter" => census.add(Kind::Interpreters, path, false),
+                "compiler" => census.add(Kind::Interpreters, path, true),
                 _ => census.add(Kind::Layers, path, true),
             }
         }
@@ -238,6 +239,7 @@ mod tests {
             used(cache.path(), &format!("pack/work/{name}/bin/python"), 50);
             used(cache.path(), &format!("pack/work/{name}/complete"), days);
             used(cache.path(), &format!("pack/work/{name}.lock"), days);
+            used(cache.path(), &format!("pack/made/compiler-{name}.pyc"), days);
         }
         cache
     }
