@@ -34,6 +34,7 @@ pub mod report;
 pub mod resolve;
 pub mod runtime;
 pub mod runtime_file;
+pub mod sealed;
 pub mod sizes;
 pub mod spool;
 pub mod store;

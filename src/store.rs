@@ -4,6 +4,7 @@
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
 //! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the checksum of its inputs
 //! ROOT/pack/made/compiler-HEX.pyc   the program that compiles, as an interpreter has compiled it itself
+//! ROOT/pack/made/tracked-HEX     what git listed of a project, with the checksum of what it follows from
 //! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
@@ -48,6 +49,7 @@ use crate::needs;
 use crate::plan::{Files, Listing};
 use crate::pool::Pool;
 use crate::probes::Probes;
+use crate::project::git::Listings;
 use crate::tree::{Content, Tree};
 use crate::wheel::namespace::initials;
 
@@ -124,6 +126,11 @@ impl Store {
     /// What interpreters said of themselves.
     pub fn probes(&self) -> Probes {
         Probes::kept_in(self.root.join("made"))
+    }
+
+    /// What git said of the files of projects.
+    pub fn listings(&self) -> Listings {
+        Listings::kept_in(self.root.join("made"), self.scratch().to_owned())
     }
 
     /// The threads that compress, and compile, what goes into the store.
@@ -262,9 +269,9 @@ impl Store {
             let blob = layer::write(&tree, level, &self.pool, &mut file)?;
             file.flush().map(|()| blob)
         };
-        let (blob, known) = both(write, || -> io::Result<_> {
-            Ok((checksums(&tree)?, needs::of_tree(&tree)?, initials(&tree)?))
-        });
+        // Writing takes longer, and does not wait for a thread to start.
+        let look = || -> io::Result<_> { Ok((checksums(&tree)?, needs::of_tree(&tree)?, initials(&tree)?)) };
+        let (known, blob) = both(look, write);
         let blob = blob.writing(&self.root, ELSEWHERE, || format!("cannot make a layer of {origin}"))?;
         let (files, needs, initials) = known.context(|| format!("cannot read what {origin} is made of"))?;
         let place = self.blob(&blob.digest);

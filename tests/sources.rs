@@ -226,6 +226,39 @@ fn scripts_and_requirements_come_from_the_commit_as_well() {
 }
 
 #[test]
+fn git_lists_a_project_once_and_again_after_every_change_of_what_is_tracked() {
+    let bench = site();
+    commit(&bench, "site");
+    let mut which = Command::new("sh");
+    which.args(["-c", "command -v git"]);
+    let real = Ran::of(which, b"").printed().trim().to_owned();
+    let wrapper =
+        format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec '{real}' \"$@\"\n", bench.path("asked").display());
+    let path = format!("{}:{}", bench.path("tools").display(), std::env::var("PATH").unwrap());
+    let bench = bench.program("tools/git", &wrapper).env("PATH", path);
+    let pack = |bench: &Bench| {
+        let asked =
+            || fs::read_to_string(bench.path("asked")).unwrap_or_default().matches("ls-files").count();
+        let before = asked();
+        let app = bench.pack(&["site"]);
+        (asked() - before, files(&app))
+    };
+    let before = [".gitignore", "coil.toml", "lib/__init__.py", "main.py"].map(str::to_owned);
+    assert_eq!(pack(&bench), (1, before.to_vec()));
+    let bench = bench.file("site/main.py", "print('changed')\n").file("site/new.py", "");
+    assert_eq!(pack(&bench), (0, before.to_vec()));
+    git(&bench, "site", &["add", "new.py"]);
+    let (asked, packed) = pack(&bench);
+    assert!(asked == 1 && packed.contains(&"new.py".to_owned()), "{packed:?}");
+    git(&bench, "site", &["rm", "--quiet", "--force", "--cached", "new.py"]);
+    assert_eq!(pack(&bench), (1, before.to_vec()));
+    // What is gone is not packed, whatever is remembered.
+    fs::remove_file(bench.path("site/lib/__init__.py")).unwrap();
+    let (asked, packed) = pack(&bench);
+    assert!(asked == 0 && packed.len() == 3, "{packed:?}");
+}
+
+#[test]
 fn without_git_everything_is_packed_and_that_is_said() {
     let bench = site();
     commit(&bench, "site");

@@ -121,26 +121,37 @@ impl Apart {
         mut begun: HashMap<Key, Receiver<Result<Answer>>>,
     ) -> Result<Vec<(Key, Answer)>> {
         let mut line = Line::new(&self.compiler.pool);
-        let mut answers = Vec::with_capacity(files.len());
+        let mut answers = HashMap::with_capacity(files.len());
+        let compile = |key: Key, request: Request| {
+            let servers = Arc::clone(&self.compiler.servers);
+            move || servers.compile_one(request, Then::Waits).map(|answer| (key, answer))
+        };
+        let (mut keys, mut expected) = (Vec::with_capacity(files.len()), Vec::new());
         for (path, node) in files {
             let source = node.content.read().context(|| unreadable(path, node))?;
             // Its content may have changed since somebody looked.
             let key = self.earlier.key(path, &Checksum::of(&source));
-            let begun = begun.remove(&key);
-            let (servers, request) =
-                (Arc::clone(&self.compiler.servers), Request { path: path.clone(), source });
-            let compile = move || match begun.map(|answer| answer.recv()) {
-                Some(Ok(Ok(answer))) => Ok((key, answer)),
-                _ => servers.compile_one(request, Then::Waits).map(|answer| (key, answer)),
-            };
-            for done in line.push(compile).context(broken)? {
-                answers.push(done?);
+            let request = Request { path: path.clone(), source };
+            keys.push(key);
+            match begun.remove(&key) {
+                Some(answer) => expected.push((key, request, answer)),
+                None => {
+                    for done in line.push(compile(key, request)).context(broken)? {
+                        answers.extend([done?]);
+                    }
+                }
+            }
+        }
+        for (key, request, answer) in expected {
+            match answer.recv() {
+                Ok(Ok(answer)) => drop(answers.insert(key, answer)),
+                _ => answers.extend([compile(key, request)()?]),
             }
         }
         for done in line {
-            answers.push(done.context(broken)??);
+            answers.extend([done.context(broken)??]);
         }
-        Ok(answers)
+        Ok(keys.into_iter().filter_map(|key| answers.remove_entry(&key)).collect())
     }
 
     /// Remembers what the tree's byte code is.

@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn apart(&self, python: &Path) -> Apart {
-        let program = ProgramPlace { file: self.0.path().join("program"), scratch: self.0.path().to_owned() };
+        let program = Sealed { file: self.0.path().join("program"), scratch: self.0.path().to_owned() };
         let compiler = Compiler::new(python, interpreter().1, program, Arc::new(Pool::new(2)));
         Apart::new(Arc::new(compiler), Earlier::open(self.kept(), self.0.path(), "Python"))
     }

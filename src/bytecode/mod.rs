@@ -20,11 +20,11 @@ use coil_bootstrap::format::path::TreePath;
 
 pub use self::apart::Apart;
 pub use self::earlier::Earlier;
-pub use self::program::ProgramPlace;
 
 use self::process::{Answer, Request, Servers};
 use crate::error::{Context, Failure, Result};
 use crate::pool::{Line, Pool};
+use crate::sealed::Sealed;
 use crate::tree::{Content, Node, Tree};
 
 #[cfg(test)]
@@ -48,13 +48,8 @@ pub struct Compiler {
 
 impl Compiler {
     /// A compiler for the CPython `executable` of this version: `(3, 12)`. It has to be the interpreter
-    /// that is packed, or one with the same byte code. The program that it runs is kept at `program`.
-    pub fn new(
-        executable: &Path,
-        (major, minor): (u16, u16),
-        program: ProgramPlace,
-        pool: Arc<Pool>,
-    ) -> Self {
+    /// that is packed, or one with the same byte code. The program that it runs is kept in `program`.
+    pub fn new(executable: &Path, (major, minor): (u16, u16), program: Sealed, pool: Arc<Pool>) -> Self {
         let servers = Arc::new(Servers::new(executable, (major, minor), program));
         Compiler { servers, cache_tag: format!("cpython-{major}{minor}"), pool }
     }

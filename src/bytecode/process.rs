@@ -16,8 +16,9 @@ use std::thread::{self, JoinHandle};
 
 use coil_bootstrap::format::path::TreePath;
 
-use super::program::{Program, ProgramPlace};
+use super::program::Program;
 use crate::error::{Context, Failure, Result};
+use crate::sealed::Sealed;
 
 /// What the number of a chunk's requests has in addition if it is the interpreter's last.
 const LAST: u32 = 1 << 31;
@@ -64,11 +65,11 @@ pub enum Answer {
 }
 
 impl Servers {
-    /// None yet, of the interpreter `executable` of this version, whose program is kept at `place`.
-    pub fn new(executable: &Path, version: (u16, u16), place: ProgramPlace) -> Self {
+    /// None yet, of the interpreter `executable` of this version, whose program is `kept`.
+    pub fn new(executable: &Path, version: (u16, u16), kept: Sealed) -> Self {
         Servers {
             executable: executable.to_owned(),
-            program: Program::new(version, place),
+            program: Program::new(version, kept),
             idle: Mutex::default(),
             begun: Mutex::default(),
             spent: Mutex::default(),

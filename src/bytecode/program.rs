@@ -7,14 +7,9 @@
 //! It is never run from its text but for that: what marshal writes depends on what the process has seen before.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use coil_bootstrap::format::checksum::Checksum;
 
 use crate::error::{ELSEWHERE, Result, Writing};
-use crate::last_use;
+use crate::sealed::Sealed;
 
 /// The text up to its last line.
 const TEXT: &str = include_str!("../../runtime-templates/compile.py");
@@ -26,36 +21,25 @@ const SORTED: &str = include_str!("../../runtime-templates/compile_sorted.py");
 /// start. Only for versions that are known to write the same byte code either way.
 const QUIET: &str = "import _warnings\n_warnings.filters.insert(0, (\"ignore\", None, Warning, None, 0))\n";
 
-/// The length of a checksum in bytes.
-const CHECKSUM: usize = 32;
-
-/// Where the program's byte code is kept.
-#[derive(Debug, Clone)]
-pub struct ProgramPlace {
-    /// The file, whose name stands for the interpreter and for coil's own code.
-    pub file: PathBuf,
-    /// A directory on the same file system, for what is being written.
-    pub scratch: PathBuf,
-}
-
 /// The program for interpreters of one version.
 #[derive(Debug)]
 pub struct Program {
     text: String,
     options: Vec<&'static str>,
-    place: ProgramPlace,
+    kept: Sealed,
 }
 
 impl Program {
-    /// For interpreters of this version: `(3, 12)`.
-    pub fn new(version: (u16, u16), place: ProgramPlace) -> Self {
+    /// For interpreters of this version, `(3, 12)`. `kept`, whose name stands for the interpreter and for coil's own code, holds
+    /// the byte code.
+    pub fn new(version: (u16, u16), kept: Sealed) -> Self {
         let sorted = if version < (3, 11) { SORTED } else { "" };
         let (quiet, ignore): (_, &[_]) = match version {
             (3, 11..=13) => (QUIET, &[]),
             _ => ("", &["-W", "ignore"]),
         };
         let text = format!("{TEXT}\n{sorted}\n{quiet}main()\n");
-        Program { text, options: [&["-s", "-S", "-B", "-X", "utf8"], ignore].concat(), place }
+        Program { text, options: [&["-s", "-S", "-B", "-X", "utf8"], ignore].concat(), kept }
     }
 
     /// What to tell an interpreter on its command line, so that it runs the byte code. Where none is kept, or damaged, `compile`
@@ -64,13 +48,11 @@ impl Program {
         &self,
         compile: impl FnOnce(Vec<OsString>, &str) -> Result<Vec<u8>>,
     ) -> Result<Vec<OsString>> {
-        let file = &self.place.file;
-        if is_whole(file) {
-            last_use::mark(file);
-        } else {
+        let Sealed { file, scratch } = &self.kept;
+        if self.kept.read().is_none() {
             let byte_code = compile(self.with(["-c", &self.text]), &self.text)?;
             let cannot = || format!("cannot write {}", file.display());
-            self.keep(&byte_code).writing(&self.place.scratch, ELSEWHERE, cannot)?;
+            self.kept.write(&[&byte_code]).writing(scratch, ELSEWHERE, cannot)?;
         }
         Ok(self.with([file]))
     }
@@ -78,32 +60,18 @@ impl Program {
     fn with<T: Into<OsString>>(&self, last: impl IntoIterator<Item = T>) -> Vec<OsString> {
         self.options.iter().map(OsString::from).chain(last.into_iter().map(T::into)).collect()
     }
-
-    fn keep(&self, byte_code: &[u8]) -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.place.scratch)?;
-        file.write_all(byte_code)?;
-        file.write_all(Checksum::of(byte_code).as_bytes())?;
-        file.persist(&self.place.file)?;
-        Ok(())
-    }
-}
-
-/// Whether byte code is kept at `path` as it was written.
-fn is_whole(path: &Path) -> bool {
-    let bytes = fs::read(path).unwrap_or_default();
-    bytes
-        .split_last_chunk::<CHECKSUM>()
-        .is_some_and(|(byte_code, checksum)| Checksum::of(byte_code).as_bytes() == checksum)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// What an interpreter is told, and whether the text had to be compiled for it.
-    fn told(place: &ProgramPlace) -> (Vec<OsString>, bool) {
+    fn told(kept: &Sealed) -> (Vec<OsString>, bool) {
         let mut is_compiled = false;
-        let program = Program::new((3, 12), place.clone());
+        let program = Program::new((3, 12), kept.clone());
         let words = program.words(|words, text| {
             is_compiled = true;
             assert!(words.ends_with(&["-c".into(), text.into()]));
@@ -113,31 +81,23 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_compiled_once_and_again_after_any_damage() {
+    fn the_program_is_compiled_once_and_again_after_damage() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            ProgramPlace { file: directory.path().join("kept"), scratch: directory.path().to_owned() };
-        let (words, is_compiled) = told(&place);
-        assert!(is_compiled && words.ends_with(&[place.file.clone().into()]));
-        assert_eq!(told(&place), (words.clone(), false));
-        let whole = fs::read(&place.file).unwrap();
-        for index in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[index] ^= 1;
-            for damaged in [&bytes, &whole[..index]] {
-                fs::write(&place.file, damaged).unwrap();
-                assert_eq!(told(&place), (words.clone(), true), "byte {index}");
-                assert_eq!(fs::read(&place.file).unwrap(), whole);
-            }
-        }
+        let kept = Sealed { file: directory.path().join("kept"), scratch: directory.path().to_owned() };
+        let (words, is_compiled) = told(&kept);
+        assert!(is_compiled && words.ends_with(&[kept.file.clone().into()]));
+        assert_eq!(told(&kept), (words.clone(), false));
+        let whole = fs::read(&kept.file).unwrap();
+        fs::write(&kept.file, &whole[1..]).unwrap();
+        assert_eq!(told(&kept), (words, true));
+        assert_eq!(fs::read(&kept.file).unwrap(), whole);
     }
 
     #[test]
     fn a_program_that_cannot_be_kept_is_an_error_that_says_where() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            ProgramPlace { file: directory.path().join("gone/kept"), scratch: directory.path().join("gone") };
-        let program = Program::new((3, 12), place);
+        let scratch = directory.path().join("gone");
+        let program = Program::new((3, 12), Sealed { file: scratch.join("kept"), scratch });
         let failure = program.words(|_, _| Ok(Vec::new())).unwrap_err();
         let expected = format!("cannot write {}", directory.path().join("gone/kept").display());
         assert_eq!(failure.to_string(), expected);

@@ -20,10 +20,10 @@ fn probe(executable: &Path) -> Option<(PathBuf, (u16, u16))> {
 }
 
 /// An interpreter's program, kept nowhere for long.
-pub(super) fn program() -> (tempfile::TempDir, ProgramPlace) {
+pub(super) fn program() -> (tempfile::TempDir, Sealed) {
     let directory = tempfile::tempdir().unwrap();
-    let place = ProgramPlace { file: directory.path().join("program"), scratch: directory.path().to_owned() };
-    (directory, place)
+    let kept = Sealed { file: directory.path().join("program"), scratch: directory.path().to_owned() };
+    (directory, kept)
 }
 
 /// A compiler, which may be used as long as what comes with it.
@@ -295,7 +295,7 @@ fn modules_beside_the_sources_are_not_imported() {
 #[test]
 fn an_interpreter_that_fails_is_one_failure() {
     let (_directory, kept) = program();
-    let fails = |executable: &str, program: &ProgramPlace| {
+    let fails = |executable: &str, program: &Sealed| {
         let mut tree = varied();
         let failure = Compiler::new(Path::new(executable), (3, 12), program.clone(), Arc::new(Pool::new(2)))
             .compile(&mut tree, &["app"])

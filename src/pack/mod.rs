@@ -333,6 +333,7 @@ fn words(options: &cli::Project, output: Option<PathBuf>, store: &Store) -> Resu
             revision: options.rev.clone(),
             clean: options.require_clean,
             scratch: Some(store.scratch().to_owned()),
+            listings: store.listings(),
         },
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coil_bootstrap::format::manifest::Revision;
 use tempfile::TempDir;
 
-use super::git::{CheckOut, Commit, Found, Listed, State, WorkTree, lfs};
+use super::git::{CheckOut, Commit, Found, Listed, Listings, State, WorkTree, lfs};
 use crate::error::{Context, Failure, Result};
 use crate::meanwhile::both;
 
@@ -35,6 +35,8 @@ pub struct Wanted {
     pub clean: bool,
     /// Where commits are checked out; the system's place for temporary files without it.
     pub scratch: Option<PathBuf>,
+    /// What git listed earlier.
+    pub listings: Listings,
 }
 
 /// Where a directory or a file is read, and what git says of it.
@@ -86,7 +88,7 @@ impl Sources {
             };
         }
         // What git says of the commit takes as long as what it says of the files.
-        let (state, tracked) = both(|| tree.state(), || tree.tracked());
+        let (state, tracked) = both(|| tree.state(), || tree.tracked(&self.wanted.listings));
         let mut state = match state? {
             Found::Here(state) => state,
             Found::Nothing => return self.without_git(plain, NO_WORK_TREE),
@@ -111,7 +113,7 @@ impl Sources {
         let Some(revision) = self.wanted.revision.clone() else { return Ok(path.to_owned()) };
         let Some(tree) = WorkTree::near(path)? else { return Ok(path.to_owned()) };
         match tree.top()? {
-            Found::Here(top) if !tree.tracked()?.is_empty() => {
+            Found::Here(top) if !tree.tracked(&self.wanted.listings)?.is_empty() => {
                 self.enter_check_out(&top, path, &revision).map(|place| place.path)
             }
             _ => Ok(path.to_owned()),
@@ -182,7 +184,10 @@ impl Sources {
         };
         let (check_out, _) = &self.check_outs[at];
         let place = check_out.path(path, revision)?;
-        let tracked = WorkTree::near(&place)?.map(|tree| tree.tracked()).transpose()?.unwrap_or_default();
+        // Nobody asks for this place again.
+        let listings = Listings::default();
+        let tracked = WorkTree::near(&place)?.map(|tree| tree.tracked(&listings)).transpose()?;
+        let tracked = tracked.unwrap_or_default();
         let state = State { commit: Some(check_out.commit.clone()), ..State::default() };
         self.remember(path, &state)?;
         self.say_what_is_missing(path, &tracked);

@@ -2,10 +2,12 @@
 //! have been changed since.
 //!
 //! The program `git` is asked, not the files below `.git`: so the user's configuration, filters, `safe.directory`
-//! and every form of repository work as they do for the user. Nothing here writes into a work tree, an index
+//! and every form of repository work as they do for the user. Those files only tell whether it would say the same again
+//! (`listings.rs`). Nothing here writes into a work tree, an index
 //! or a ref of the user.
 
 pub mod lfs;
+mod listings;
 mod revision;
 mod state;
 mod tracked;
@@ -18,6 +20,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::error::{Context, Failure, Result};
 
+pub use listings::Listings;
 pub use revision::CheckOut;
 pub use state::{Commit, State};
 pub use tracked::{Listed, Tracked};

@@ -62,7 +62,13 @@ impl Repository {
     }
 
     fn names(&self, inner: &str) -> Vec<String> {
-        self.tree(inner).tracked().unwrap().files.into_iter().map(|file| file.path).collect()
+        self.tree(inner)
+            .tracked(&Listings::default())
+            .unwrap()
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .collect()
     }
 }
 
@@ -111,11 +117,118 @@ fn tracked_files_are_listed_as_they_are_there() {
     assert_eq!(repository.names("deep"), ["b.py"]);
     assert_eq!(repository.names("a.py"), ["a.py"]);
     assert!(repository.names("untracked").is_empty());
-    let listed = repository.tree(".").tracked().unwrap().files;
+    let listed = repository.tree(".").tracked(&Listings::default()).unwrap().files;
     assert_eq!(
         listed.iter().filter(|file| file.executable).map(|file| &file.path).collect::<Vec<_>>(),
         ["run"]
     );
+}
+
+/// What is listed in the directory `inner`, and whether git was asked for it.
+fn listed(listings: &Listings, repository: &Repository, inner: &str) -> (String, bool) {
+    let mut is_asked = false;
+    let listing = listings.of(&repository.tree(inner), || {
+        is_asked = true;
+        git(&repository.path().join(inner), &["ls-files"])
+    });
+    (String::from_utf8(listing.unwrap()).unwrap(), is_asked)
+}
+
+#[test]
+fn git_is_asked_again_for_files_when_what_it_would_say_may_be_something_else() {
+    let kept = tempfile::tempdir().unwrap();
+    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let repository = Repository::new();
+    repository.write("one/a.py", "");
+    repository.commit();
+    let check = |inner: &str, expected: &str, why: &str| {
+        for is_new in [true, false] {
+            assert_eq!(listed(&listings, &repository, inner), (expected.to_owned(), is_new), "{why}");
+        }
+    };
+    check(".", "one/a.py\n", "nothing is known yet");
+    check("one", "a.py\n", "another directory");
+    assert!(!listed(&listings, &repository, ".").1);
+    repository.write("one/a.py", "changed");
+    repository.write("untracked", "");
+    assert!(!listed(&listings, &repository, ".").1, "this changes no listing");
+    repository.write("two.py", "");
+    repository.git(&["add", "two.py"]);
+    check(".", "one/a.py\ntwo.py\n", "the index");
+    repository.git(&["config", "core.quotePath", "false"]);
+    check(".", "one/a.py\ntwo.py\n", "the configuration");
+    // A reset to the content of the same size within the same instant is seen as well: no times are compared.
+    repository.git(&["mv", "two.py", "six.py"]);
+    check(".", "one/a.py\nsix.py\n", "a name of the same length");
+    for file in fs::read_dir(kept.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        fs::write(file, "damaged").unwrap();
+    }
+    check(".", "one/a.py\nsix.py\n", "damage");
+    assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 2, "one file for each directory");
+    assert!(listed(&Listings::default(), &repository, ".").1);
+}
+
+#[test]
+fn what_changes_while_git_lists_is_not_remembered() {
+    let kept = tempfile::tempdir().unwrap();
+    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let repository = Repository::new();
+    repository.write("a.py", "");
+    repository.commit();
+    let index = fs::read(repository.path().join(".git/index")).unwrap();
+    let listing = listings.of(&repository.tree("."), || {
+        repository.write("b.py", "");
+        repository.git(&["add", "b.py"]);
+        git(&repository.path(), &["ls-files"])
+    });
+    assert_eq!(listing.unwrap(), b"a.py\nb.py\n");
+    fs::write(repository.path().join(".git/index"), index).unwrap();
+    assert_eq!(listed(&listings, &repository, "."), ("a.py\n".to_owned(), true));
+}
+
+#[test]
+fn nothing_is_remembered_of_a_repository_that_may_have_git_look_elsewhere() {
+    let kept = tempfile::tempdir().unwrap();
+    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let repository = Repository::new();
+    repository.write("a.py", "");
+    repository.commit();
+    let own = fs::read(repository.path().join(".git/config")).unwrap();
+    let head = fs::read(repository.path().join(".git/HEAD")).unwrap();
+    let is_remembered = || {
+        let tree = repository.tree(".");
+        let ask = |is_asked: &mut bool| {
+            *is_asked = true;
+            Ok(b"said".to_vec())
+        };
+        let (mut first, mut second) = (false, false);
+        listings.of(&tree, || ask(&mut first)).unwrap();
+        listings.of(&tree, || ask(&mut second)).unwrap();
+        !second
+    };
+    assert!(is_remembered());
+    for more in [
+        "[core]\nworkTree = /elsewhere\n",
+        "[include]\npath = more\n",
+        "[includeIf \"gitdir:x\"]\npath = y\n",
+    ] {
+        fs::write(repository.path().join(".git/config"), [&own, more.as_bytes()].concat()).unwrap();
+        assert!(!is_remembered(), "{more}");
+    }
+    fs::write(repository.path().join(".git/config"), &own).unwrap();
+    for broken in ["", "nonsense", "ref: elsewhere", "0123456789abcdef0123456789abcdef0123456"] {
+        fs::write(repository.path().join(".git/HEAD"), broken).unwrap();
+        assert!(!is_remembered(), "git goes on above where HEAD is {broken:?}");
+    }
+    fs::write(repository.path().join(".git/HEAD"), &head).unwrap();
+    assert!(is_remembered());
+    fs::rename(repository.path().join(".git/refs"), repository.path().join(".git/not")).unwrap();
+    assert!(!is_remembered());
+    fs::rename(repository.path().join(".git/not"), repository.path().join(".git/refs")).unwrap();
+    // As in a work tree beside the main one, and in a submodule.
+    fs::rename(repository.path().join(".git"), repository.path().join("there")).unwrap();
+    fs::write(repository.path().join(".git"), "gitdir: there\n").unwrap();
+    assert!(!is_remembered());
 }
 
 #[test]
@@ -207,7 +320,7 @@ fn submodules_are_listed_and_checked_out_with_the_rest() {
     assert!(repository.state(".").changed.is_empty());
     fs::remove_dir_all(repository.path().join("vendor/lib")).unwrap();
     fs::create_dir(repository.path().join("vendor/lib")).unwrap();
-    assert_eq!(repository.tree(".").tracked().unwrap().absent_submodules, ["vendor/lib"]);
+    assert_eq!(repository.tree(".").tracked(&Listings::default()).unwrap().absent_submodules, ["vendor/lib"]);
 }
 
 #[test]
@@ -217,6 +330,6 @@ fn what_a_sparse_check_out_leaves_out_is_named() {
     repository.write("two/b.py", "");
     repository.commit();
     repository.git(&["sparse-checkout", "set", "one"]);
-    let listed = repository.tree(".").tracked().unwrap();
+    let listed = repository.tree(".").tracked(&Listings::default()).unwrap();
     assert_eq!((listed.files.len(), listed.sparse), (1, vec!["two/b.py".to_owned()]));
 }

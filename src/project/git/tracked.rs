@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{WorkTree, git};
+use super::{Listings, WorkTree, git};
 use crate::error::{Failure, Result};
 
 /// A file or a symbolic link that is tracked and there.
@@ -40,11 +40,12 @@ const SUBMODULE: &str = "160000";
 impl WorkTree {
     /// Everything that is tracked below the directory, that of its submodules as well.
     ///
-    /// What is tracked and not there (deleted, and not committed yet) is not listed.
-    pub fn tracked(&self) -> Result<Listed> {
+    /// What is tracked and not there (deleted, and not committed yet) is not listed. Git is not asked for what is among `listings`.
+    pub fn tracked(&self, listings: &Listings) -> Result<Listed> {
+        let answer = listings.of(self, || ask(&self.directory, &self.part))?;
         let mut listed = Listed::default();
         let mut parents = Parents::default();
-        list(&self.directory, &self.part, "", &mut listed, &mut parents)?;
+        read(&answer, &self.directory, "", &mut listed, &mut parents)?;
         listed.files.sort_by(|one, other| one.path.cmp(&other.path));
         // A merge that is under way has up to three entries for a file.
         listed.files.dedup_by(|one, other| one.path == other.path);
@@ -52,8 +53,18 @@ impl WorkTree {
     }
 }
 
-fn list(directory: &Path, part: &str, above: &str, listed: &mut Listed, parents: &mut Parents) -> Result<()> {
-    let answer = git(directory, &["--literal-pathspecs", "ls-files", "-z", "-t", "--stage", "--", part])?;
+fn ask(directory: &Path, part: &str) -> Result<Vec<u8>> {
+    git(directory, &["--literal-pathspecs", "ls-files", "-z", "-t", "--stage", "--", part])
+}
+
+/// Reads what git has listed in `directory`, and asks for what is in submodules.
+fn read(
+    answer: &[u8],
+    directory: &Path,
+    above: &str,
+    listed: &mut Listed,
+    parents: &mut Parents,
+) -> Result<()> {
     for entry in answer.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
         let name = |start: usize| {
             std::str::from_utf8(&entry[start..]).map_err(|_| {
@@ -72,7 +83,7 @@ fn list(directory: &Path, part: &str, above: &str, listed: &mut Listed, parents:
         let place = directory.join(inner);
         if mode == SUBMODULE {
             match place.join(".git").symlink_metadata() {
-                Ok(_) => list(&place, ".", &format!("{path}/"), listed, parents)?,
+                Ok(_) => read(&ask(&place, ".")?, &place, &format!("{path}/"), listed, parents)?,
                 Err(_) => listed.absent_submodules.push(path),
             }
         } else if parents.are_directories(directory, inner)
