@@ -3,6 +3,7 @@
 mod cache;
 mod deploy;
 mod image;
+mod later;
 mod package;
 mod release;
 mod shape;
@@ -11,6 +12,7 @@ mod units;
 pub use self::cache::{Add, Cache, CacheAction, Prune};
 pub use self::deploy::{Containers, Deploy, Rollback};
 pub use self::image::{Image, ImageStart};
+pub use self::later::Later;
 pub use self::package::Package;
 pub use self::release::Release;
 pub use self::shape::Shape;
@@ -45,37 +47,37 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make one executable of a project.
-    Pack(Pack),
+    Pack(Later<Pack>),
     /// Pack a project into the cache and start it.
-    Run(Run),
+    Run(Later<Run>),
     /// Write a starting point for a project's settings, after a look at it.
-    Init(Init),
+    Init(Later<Init>),
     /// Show what is inside a bundle.
-    Inspect(Inspect),
+    Inspect(Later<Inspect>),
     /// Write down exactly what would be packed, as pylock.toml beside the project.
-    Lock(Lock),
+    Lock(Later<Lock>),
     /// Show what coil's cache holds, or remove what is no longer used.
-    Cache(Cache),
+    Cache(Later<Cache>),
     /// Write all files inside a bundle into a directory, to look at them.
-    Unpack(Unpack),
+    Unpack(Later<Unpack>),
     /// Check every byte of a bundle, and whether packing again gives the same.
-    Verify(Verify),
+    Verify(Later<Verify>),
     /// Put another runtime under an app: nothing else of the bundle changes.
-    Rebase(Rebase),
+    Rebase(Later<Rebase>),
     /// Make a container image of a bundle or a project: the same layers, from scratch.
-    Image(Box<Image>),
+    Image(Later<Image>),
     /// Bring a bundle to hosts over ssh, and activate it there once it is on all of them.
-    Deploy(Deploy),
+    Deploy(Later<Deploy>),
     /// Put the previous release back on hosts.
-    Rollback(Rollback),
+    Rollback(Later<Rollback>),
     /// Make a package of a bundle for Debian, Ubuntu and others with dpkg.
     #[command(disable_version_flag = true)]
-    Deb(Package),
+    Deb(Later<Package>),
     /// Make a package of a bundle for Fedora, RHEL, SUSE and others with rpm.
     #[command(disable_version_flag = true)]
-    Rpm(Package),
+    Rpm(Later<Package>),
     /// Print what systemd, another supervisor or a proxy is told about a bundle's services.
-    Units(Units),
+    Units(Later<Units>),
     /// Install, activate or roll back a bundle's services on this machine.
     #[command(subcommand)]
     Release(Release),

@@ -67,7 +67,7 @@ impl Rebuild<'_> {
         words.push("--".into());
         words.extend(inputs);
         match Cli::try_parse_from(words).map(|cli| cli.command) {
-            Ok(Command::Pack(pack)) => Ok(pack),
+            Ok(Command::Pack(pack)) => Ok(pack.into_inner()),
             Ok(_) => Err(Failure::new("the recipe is not for `coil pack`")),
             Err(error) => Err(Failure::new("the recipe cannot be followed").because(error.to_string())),
         }
