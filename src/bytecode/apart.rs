@@ -145,12 +145,14 @@ impl Apart {
         for (key, request, answer) in expected {
             match answer.recv() {
                 Ok(Ok(answer)) => drop(answers.insert(key, answer)),
+                // What has failed there is found out here.
                 _ => answers.extend([compile(key, request)()?]),
             }
         }
         for done in line {
             answers.extend([done.context(broken)??]);
         }
+        // None is missing: what fails has ended this.
         Ok(keys.into_iter().filter_map(|key| answers.remove_entry(&key)).collect())
     }
 

@@ -56,3 +56,24 @@ fn keeping_about(command: Command, augment: fn(Command) -> Command) -> Command {
     let (about, long) = (command.get_about().cloned(), command.get_long_about().cloned());
     augment(command).about(Resettable::from(about)).long_about(Resettable::from(long))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_command_says_what_it_is_for_and_has_options_of_its_own() {
+        Cli::command().debug_assert();
+        let mut cli = Cli::command();
+        cli.build();
+        let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        for command in &commands {
+            let about = command.get_about().unwrap().to_string();
+            assert!(!about.starts_with('`') && about.len() > 20, "{}: {about}", command.get_name());
+            let own = command.get_arguments().filter(|argument| argument.get_id() != "color").count();
+            assert!(own > 1 || command.has_subcommands(), "{}: {own}", command.get_name());
+        }
+    }
+}

@@ -1,9 +1,8 @@
 //! What git lists, remembered by all that it follows from.
 //!
 //! What git tracks stands in its index, and a project that is packed again mostly has that of the last time. To ask again
-//! would cost a process, and those who pack again wait for that (a second pack of a small project by a twentieth). Contents are
-//! compared, not times. Remembered is what the plainest of repositories says: anything that could have git look elsewhere,
-//! and it is asked.
+//! would cost a process, and whoever packs again waits for that. Contents are compared, not times. Remembered is what the
+//! plainest of repositories says: anything that could have git look elsewhere, and it is asked.
 
 use std::env;
 use std::fs;

@@ -3,8 +3,7 @@
 //!
 //! The program `git` is asked, not the files below `.git`: so the user's configuration, filters, `safe.directory`
 //! and every form of repository work as they do for the user. Those files only tell whether it would say the same again
-//! (`listings.rs`). Nothing here writes into a work tree, an index
-//! or a ref of the user.
+//! (`listings.rs`). Nothing here writes into a work tree, an index or a ref of the user.
 
 pub mod lfs;
 mod listings;
