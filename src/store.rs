@@ -163,7 +163,7 @@ impl Store {
         self.root.join("made").join(format!("{}-{}.pyc", key.step, key.checksum.hex()))
     }
 
-    /// Where the byte code of an app is, if it is there.
+    /// The directory where the byte code of an app is, if it is there.
     pub fn compiled(&self, key: Key) -> PathBuf {
         self.root.join("compiled").join(key.checksum.hex())
     }

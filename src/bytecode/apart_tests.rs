@@ -119,13 +119,14 @@ fn a_file_that_does_not_compile_is_told_each_time() {
 fn what_is_damaged_is_compiled_anew_and_then_it_is_whole() {
     let place = Place::new();
     place.compiled(&APP);
-    let whole = fs::read(place.kept()).unwrap();
+    let kept = &place.kept().join("latest");
+    let whole = fs::read(kept).unwrap();
     let mut damaged = whole.clone();
     damaged[20] ^= 1;
     for (bytes, expected) in [(damaged.as_slice(), 1), (&whole[..whole.len() - 1], 4), (b"", 4)] {
-        fs::write(place.kept(), bytes).unwrap();
+        fs::write(kept, bytes).unwrap();
         assert_eq!(place.compiled(&APP).1.len(), expected);
-        assert!(fs::read(place.kept()).unwrap() == whole);
+        assert!(fs::read(kept).unwrap() == whole);
     }
 }
 
@@ -136,7 +137,7 @@ fn what_is_compiled_ahead_is_used_where_it_is_for_the_same_files() {
     let mut old = APP;
     old[3].1 = "alpha = 1\n";
     for guess in [&APP, &old] {
-        let _ = (fs::remove_file(place.log()), fs::remove_file(place.kept()));
+        let _ = (fs::remove_file(place.log()), fs::remove_dir_all(place.kept()));
         let apart = place.apart(&place.python());
         apart.foresee(&tree(guess), &["app"]);
         let mut tree = tree(&APP);

@@ -230,10 +230,18 @@ mod tests {
     fn cache() -> tempfile::TempDir {
         let cache = tempfile::tempdir().unwrap();
         for (days, name) in [(1, "new"), (40, "old")] {
-            for place in ["blobs/", "compiled/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
+            for place in ["blobs/", "made/wheel-", "made/resolution-", "made/interpreter-"] {
                 used(cache.path(), &format!("pack/{place}{name}"), days);
             }
-            for place in ["pack/wheels", "pack/bundles", "pack/runtimes/layers", "pushed", "layers", "envs"] {
+            for place in [
+                "pack/compiled",
+                "pack/wheels",
+                "pack/bundles",
+                "pack/runtimes/layers",
+                "pushed",
+                "layers",
+                "envs",
+            ] {
                 used(cache.path(), &format!("{place}/{name}/file"), days);
             }
             used(cache.path(), &format!("pack/work/{name}/bin/python"), 50);
