@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::interpreter::Interpreter;
-use crate::last_use;
+use crate::sealed::{Directory, Sealed};
 
-/// A directory of answers. Losing one costs time and nothing else.
+/// Their answers.
 #[derive(Debug)]
 pub struct Probes {
-    directory: Option<PathBuf>,
+    kept: Option<Directory>,
     pyenv: Option<PathBuf>,
 }
 
@@ -41,21 +41,21 @@ struct Identity(u64, u64, u64, (i64, i64), (i64, i64));
 struct Program {
     path: PathBuf,
     /// Where its answer is kept; `None` where it cannot be.
-    file: Option<PathBuf>,
+    file: Option<Sealed>,
     /// What a shim stands for, as far as one can tell.
     stands_for: Option<PathBuf>,
     is_shim: bool,
 }
 
 impl Probes {
-    /// Answers that are kept in `directory`.
-    pub fn kept_in(directory: PathBuf) -> Self {
-        Probes { directory: Some(directory), pyenv: None }
+    /// Those that are kept in `directory`.
+    pub fn kept_in(directory: Directory) -> Self {
+        Probes { kept: Some(directory), pyenv: None }
     }
 
     /// Everyone is asked.
     pub fn forgotten() -> Self {
-        Probes { directory: None, pyenv: None }
+        Probes { kept: None, pyenv: None }
     }
 
     /// The same, for a machine with pyenv in this directory.
@@ -95,7 +95,7 @@ impl Probes {
         let shim = self.pyenv.as_ref().filter(|_| path.parent() == shims.as_deref());
         let choice = shim.map(|root| PyenvChoice::here(root));
         let is_kept = choice.is_some() || is_elf(&path);
-        let file = self.directory.as_ref().filter(|_| is_kept).map(|directory| {
+        let file = self.kept.as_ref().filter(|_| is_kept).map(|directory| {
             let surroundings = (
                 env!("COIL_CODE"),
                 &path,
@@ -105,7 +105,7 @@ impl Probes {
                 ["osrelease", "version"].map(|name| fs::read(Path::new("/proc/sys/kernel").join(name)).ok()),
             );
             let key = Digest::of(format!("{surroundings:?}").as_bytes());
-            directory.join(format!("interpreter-{}.json", key.hex()))
+            directory.file(&format!("interpreter-{}", key.hex()))
         });
         let stands_for = choice.and_then(|choice| choice.program(shim?, path.file_name()?.to_str()?));
         Program { is_shim: shim.is_some(), file, stands_for, path }
@@ -114,14 +114,9 @@ impl Probes {
 
 impl Program {
     fn recall(&self) -> Option<Kept> {
-        let file = self.file.as_ref()?;
-        let kept: Kept = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        let kept: Kept = serde_json::from_slice(&self.file.as_ref()?.read()?).ok()?;
         let same = |(path, then): &(PathBuf, Option<Identity>)| identity(path) == *then;
-        if !kept.witnesses.iter().all(same) {
-            return None;
-        }
-        last_use::mark(file);
-        Some(kept)
+        kept.witnesses.iter().all(same).then_some(kept)
     }
 
     /// A shim's answer is kept where it is that of the program we think it stands for.
@@ -143,11 +138,8 @@ impl Program {
         paths.extend(answer.iter().flat_map(follows_from));
         let witnesses = paths.into_iter().map(|path| (path.clone(), identity(&path))).collect();
         let Ok(text) = serde_json::to_vec(&Kept { answer, witnesses }) else { return };
-        let Some(directory) = file.parent() else { return };
-        let written = tempfile::NamedTempFile::new_in(directory)
-            .and_then(|temporary| fs::write(temporary.path(), text).map(|()| temporary))
-            .and_then(|temporary| temporary.persist(file).map_err(Into::into));
-        drop(written);
+        // Nothing but time is lost without it.
+        let _ = file.write(&[&text]);
     }
 }
 
@@ -227,6 +219,10 @@ mod tests {
         Interpreter::probe(Path::new("python3")).unwrap().executable
     }
 
+    fn kept_in(directory: &Path) -> Probes {
+        Probes::kept_in(Directory { path: directory.to_owned(), scratch: directory.to_owned() })
+    }
+
     fn kept(directory: &Path) -> usize {
         fs::read_dir(directory).unwrap().count()
     }
@@ -245,7 +241,7 @@ mod tests {
         let python = interpreter();
         let made = Command::new(&python).args(["-m", "venv", "--without-pip"]).arg(&environment).status();
         assert!(made.unwrap().success());
-        let probes = Probes::kept_in(memory.clone());
+        let probes = kept_in(&memory);
         let inside = environment.join("bin/python3");
         let first = probes.ask(&inside).unwrap();
         assert!(!first.has_pip);
@@ -271,7 +267,7 @@ mod tests {
         fs::create_dir(&memory).unwrap();
         let wrapper = place.path().join("python3");
         program(&wrapper, &format!("#!/bin/sh\nexec {} \"$@\"\n", interpreter().display()));
-        Probes::kept_in(memory.clone()).ask(&wrapper).unwrap();
+        kept_in(&memory).ask(&wrapper).unwrap();
         assert_eq!(kept(&memory), 0);
     }
 
@@ -285,7 +281,7 @@ mod tests {
         fs::create_dir_all(behind.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(interpreter(), &behind).unwrap();
         fs::write(root.join("version"), "3.99.0\n").unwrap();
-        let probes = Probes::kept_in(memory.clone()).with_pyenv(Some(root.clone()));
+        let probes = kept_in(&memory).with_pyenv(Some(root.clone()));
         // What is behind this shim is not what we think: nothing may be kept.
         program(&shim, &format!("#!/bin/sh\nexec {} \"$@\"\n", interpreter().display()));
         probes.ask(&shim).unwrap();

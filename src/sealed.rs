@@ -12,6 +12,22 @@ use crate::last_use;
 /// The length of a checksum in bytes.
 const CHECKSUM: usize = 32;
 
+/// A directory of such files.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// The directory.
+    pub path: PathBuf,
+    /// Another one on the same file system, for what is being written.
+    pub scratch: PathBuf,
+}
+
+impl Directory {
+    /// The file called `name`.
+    pub fn file(&self, name: &str) -> Sealed {
+        Sealed { file: self.path.join(name), scratch: self.scratch.clone() }
+    }
+}
+
 /// Where such a file is, if it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {

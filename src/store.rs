@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ROOT/pack/blobs/HEX        a layer's blob, named by its digest
-//! ROOT/pack/made/STEP-HEX.json   what is known of something made, named by the checksum of its inputs
-//! ROOT/pack/made/compiler-HEX.pyc   the program that compiles, as an interpreter has compiled it itself
+//! ROOT/pack/made/STEP-HEX    what is known of something made, in JSON, named by the checksum of its inputs
+//! ROOT/pack/made/compiler-HEX    the program that compiles, as an interpreter has compiled it itself
+//! ROOT/pack/made/interpreter-HEX     what an interpreter said of itself, with what that follows from
 //! ROOT/pack/made/tracked-HEX     what git listed of a project, with the checksum of what it follows from
 //! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
@@ -16,8 +17,8 @@
 //! ```
 //!
 //! Entries appear by a rename out of `tmp` and are never changed; where the name is not that of the content, a newer one may
-//! take the place. Their time of change says when they were used last. An entry that cannot be read counts as
-//! missing. Everything may be deleted at any time, and a pack makes it again; what it is about to use is safe from
+//! take the place. Their time of change says when they were used last. What is in `made` ends with its checksum; an
+//! entry that is damaged counts as missing. Everything may be deleted at any time, and a pack makes it again; what it is about to use is safe from
 //! `coil cache prune`. Locks guard clean-up alone: two packs that make the same thing at once both make it, and one
 //! of the two stays.
 
@@ -50,6 +51,7 @@ use crate::plan::{Files, Listing};
 use crate::pool::Pool;
 use crate::probes::Probes;
 use crate::project::git::Listings;
+use crate::sealed::{Directory, Sealed};
 use crate::tree::{Content, Tree};
 use crate::wheel::namespace::initials;
 
@@ -125,12 +127,12 @@ impl Store {
 
     /// What interpreters said of themselves.
     pub fn probes(&self) -> Probes {
-        Probes::kept_in(self.root.join("made"))
+        Probes::kept_in(self.known())
     }
 
     /// What git said of the files of projects.
     pub fn listings(&self) -> Listings {
-        Listings::kept_in(self.root.join("made"), self.scratch().to_owned())
+        Listings::kept_in(self.known())
     }
 
     /// The threads that compress, and compile, what goes into the store.
@@ -158,9 +160,9 @@ impl Store {
         self.root.join("pythons").join(archive.hex())
     }
 
-    /// Where the program is that an interpreter runs to compile, if it is there.
-    pub fn program(&self, key: Key) -> PathBuf {
-        self.root.join("made").join(format!("{}-{}.pyc", key.step, key.checksum.hex()))
+    /// The program that an interpreter runs to compile, if it is there.
+    pub fn program(&self, key: Key) -> Sealed {
+        self.made(key)
     }
 
     /// The directory where the byte code of an app is, if it is there.
@@ -226,25 +228,14 @@ impl Store {
 
     /// What was stored under `key`.
     pub fn get<T: DeserializeOwned>(&self, key: Key) -> Option<T> {
-        let path = self.made(key);
-        let value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-        last_use::mark(&path);
-        Some(value)
+        serde_json::from_slice(&self.made(key).read()?).ok()
     }
 
     /// Stores `value` under `key`.
     pub fn put<T: Serialize>(&self, key: Key, value: &T) -> Result<()> {
-        let path = self.made(key);
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(self.scratch())?;
-            let mut writer = io::BufWriter::new(&mut file);
-            serde_json::to_writer(&mut writer, value)?;
-            writer.flush()?;
-            drop(writer);
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().writing(&self.root, ELSEWHERE, || format!("cannot write {}", path.display()))
+        let made = self.made(key);
+        let write = || made.write(&[&serde_json::to_vec(value)?]);
+        write().writing(&self.root, ELSEWHERE, || format!("cannot write {}", made.file.display()))
     }
 
     /// The layer made from the inputs of `key`, if it is in the store.
@@ -298,8 +289,12 @@ impl Store {
         })
     }
 
-    fn made(&self, key: Key) -> PathBuf {
-        self.root.join("made").join(format!("{}-{}.json", key.step, key.checksum.hex()))
+    fn made(&self, Key { step, checksum }: Key) -> Sealed {
+        self.known().file(&format!("{step}-{}", checksum.hex()))
+    }
+
+    fn known(&self) -> Directory {
+        Directory { path: self.root.join("made"), scratch: self.scratch().to_owned() }
     }
 }
 

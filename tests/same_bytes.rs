@@ -175,6 +175,23 @@ fn a_cache_half_emptied_gives_what_a_full_one_gave() {
 }
 
 #[test]
+fn a_cache_damaged_in_what_it_knows_gives_what_a_whole_one_gave() {
+    let cache = scratch();
+    let bench = project().env("COIL_CACHE", cache.path());
+    let first = fs::read(pack(&bench, "022").path()).unwrap();
+    for part in 1..6 {
+        for path in files(&cache.path().join("pack/made")) {
+            let mut bytes = fs::read(&path).unwrap();
+            let index = bytes.len() * part / 6;
+            bytes[index] ^= 1;
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
+        }
+        assert!(first == fs::read(pack(&bench, "022").path()).unwrap(), "damaged at {part} of 6");
+    }
+}
+
+#[test]
 fn another_user_gets_the_same_file() {
     const NOBODY: u32 = 65534;
     if !is_root() {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytecode::Compiler;
 use crate::interpreter::Interpreter;
-use crate::sealed::Sealed;
 use crate::store::{Key, Store};
 
 /// An interpreter that compiles.
@@ -40,8 +39,7 @@ impl CompiledBy {
 
     /// A compiler that has not been started.
     pub fn compiler(&self, store: &Store) -> Arc<Compiler> {
-        let file = store.program(Key::new("compiler", &[&self.build]));
-        let program = Sealed { file, scratch: store.scratch().to_owned() };
+        let program = store.program(Key::new("compiler", &[&self.build]));
         Arc::new(Compiler::new(&self.executable, self.version, program, Arc::clone(store.pool())))
     }
 }

@@ -247,7 +247,7 @@ mod tests {
             used(cache.path(), &format!("pack/work/{name}/bin/python"), 50);
             used(cache.path(), &format!("pack/work/{name}/complete"), days);
             used(cache.path(), &format!("pack/work/{name}.lock"), days);
-            used(cache.path(), &format!("pack/made/compiler-{name}.pyc"), days);
+            used(cache.path(), &format!("pack/made/compiler-{name}"), days);
         }
         cache
     }

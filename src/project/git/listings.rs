@@ -7,13 +7,13 @@
 use std::env;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coil_bootstrap::format::checksum::{Checksum, Summing};
 
 use super::WorkTree;
 use crate::error::Result;
-use crate::sealed::Sealed;
+use crate::sealed::Directory;
 
 /// What a configuration may say that has git look for a work tree, or for its configuration, somewhere else.
 const ELSEWHERE: [&[u8]; 2] = [b"worktree", b"include"];
@@ -23,23 +23,19 @@ const DIGITS: [usize; 2] = [40, 64];
 
 /// What git listed earlier, for each directory. Losing it costs time and nothing else.
 #[derive(Debug, Clone, Default)]
-pub struct Listings(Option<Directories>);
-
-#[derive(Debug, Clone)]
-struct Directories {
-    kept: PathBuf,
-    scratch: PathBuf,
-}
+pub struct Listings(Option<Directory>);
 
 impl Listings {
-    /// Those kept in the directory `kept`; what is being written is in `scratch`, on the same file system.
-    pub fn kept_in(kept: PathBuf, scratch: PathBuf) -> Self {
-        Listings(Some(Directories { kept, scratch }))
+    /// Those that are kept in `directory`.
+    pub fn kept_in(directory: Directory) -> Self {
+        Listings(Some(directory))
     }
 
     /// What `list` says of what is tracked in `tree`: remembered, or asked now.
     pub(super) fn of(&self, tree: &WorkTree, list: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-        let Some((sealed, state)) = self.place(tree).zip(state(tree)) else { return list() };
+        let Some((directory, state)) = self.0.as_ref().zip(state(tree)) else { return list() };
+        let sealed =
+            directory.file(&format!("tracked-{}", Checksum::of(format!("{tree:?}").as_bytes()).hex()));
         let known = sealed.read().filter(|known| known.starts_with(state.as_bytes()));
         if let Some(mut known) = known {
             known.drain(..state.as_bytes().len());
@@ -52,12 +48,6 @@ impl Listings {
             let _ = sealed.write(&[state.as_bytes(), &listing]);
         }
         Ok(listing)
-    }
-
-    fn place(&self, tree: &WorkTree) -> Option<Sealed> {
-        let Directories { kept, scratch } = self.0.as_ref()?;
-        let name = Checksum::of(format!("{tree:?}").as_bytes()).hex();
-        Some(Sealed { file: kept.join(format!("tracked-{name}")), scratch: scratch.clone() })
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
+use crate::sealed::Directory;
 
 /// A repository, and the user who works in it.
 struct Repository(TempDir);
@@ -134,10 +135,15 @@ fn listed(listings: &Listings, repository: &Repository, inner: &str) -> (String,
     (String::from_utf8(listing.unwrap()).unwrap(), is_asked)
 }
 
+/// Listings that are kept in `directory`.
+fn listings(directory: &Path) -> Listings {
+    Listings::kept_in(Directory { path: directory.to_owned(), scratch: directory.to_owned() })
+}
+
 #[test]
 fn git_is_asked_again_for_files_when_what_it_would_say_may_be_something_else() {
     let kept = tempfile::tempdir().unwrap();
-    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let listings = listings(kept.path());
     let repository = Repository::new();
     repository.write("one/a.py", "");
     repository.commit();
@@ -171,7 +177,7 @@ fn git_is_asked_again_for_files_when_what_it_would_say_may_be_something_else() {
 #[test]
 fn what_changes_while_git_lists_is_not_remembered() {
     let kept = tempfile::tempdir().unwrap();
-    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let listings = listings(kept.path());
     let repository = Repository::new();
     repository.write("a.py", "");
     repository.commit();
@@ -189,7 +195,7 @@ fn what_changes_while_git_lists_is_not_remembered() {
 #[test]
 fn nothing_is_remembered_of_a_repository_that_may_have_git_look_elsewhere() {
     let kept = tempfile::tempdir().unwrap();
-    let listings = Listings::kept_in(kept.path().to_owned(), kept.path().to_owned());
+    let listings = listings(kept.path());
     let repository = Repository::new();
     repository.write("a.py", "");
     repository.commit();
