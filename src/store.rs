@@ -120,6 +120,12 @@ impl Store {
         Ok(Store { root, work, pool: Arc::new(Pool::for_this_machine()), workspace, _lock: lock })
     }
 
+    /// Removes the blob called by this digest from the cache directory `cache` if it has another one; says whether it did.
+    pub fn forget_damaged(cache: &Path, digest: &Digest) -> bool {
+        let blob = cache.join("pack/blobs").join(digest.hex());
+        digest_of_file(&blob).is_ok_and(|is| is != *digest) && fs::remove_file(&blob).is_ok()
+    }
+
     /// A directory for what this pack alone works on, gone with the store.
     pub fn scratch(&self) -> &Path {
         self.workspace.path()

@@ -142,6 +142,42 @@ fn the_cache_is_shown_and_emptied_and_the_next_pack_is_the_same() {
     assert!(pack(&bench, cache.path(), "after") == before);
 }
 
+#[test]
+fn a_layer_that_is_damaged_in_the_cache_goes_when_a_bundle_with_it_is_verified() {
+    let bench = project();
+    let cache = cache_with_lean_runtime();
+    let whole = pack(&bench, cache.path(), "app");
+    let verified = || {
+        let mut coil = bench.coil(&["verify", "app"]);
+        coil.env("COIL_CACHE", cache.path());
+        Ran::of(coil, b"")
+    };
+    let damage = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        // A cache may share its files with another.
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let blobs = cache.path().join("pack/blobs");
+    for blob in fs::read_dir(&blobs).unwrap().flatten().map(|entry| entry.path()) {
+        damage(&blob);
+        assert!(pack(&bench, cache.path(), "app") != whole, "a pack copies layers without a look inside");
+        let ran = verified();
+        assert_eq!(ran.code(), Some(1), "{ran}");
+        assert!(ran.stderr.contains("the cache had the same damage, which is removed: pack again"), "{ran}");
+        assert!(!blob.exists());
+        assert!(pack(&bench, cache.path(), "app") == whole);
+        verified().succeeded();
+    }
+    let layers = fs::read_dir(&blobs).unwrap().count();
+    damage(&bench.path("app"));
+    let ran = verified();
+    assert!(ran.stderr.contains("copy the file again, from where it was whole"), "{ran}");
+    assert_eq!(fs::read_dir(&blobs).unwrap().count(), layers, "the cache is whole");
+}
+
 /// The file with the byte code of the small app that is packed into this cache.
 fn byte_code(cache: &Path) -> PathBuf {
     let found: Vec<_> = fs::read_dir(cache.join("pack/compiled")).unwrap().flatten().collect();

@@ -7,6 +7,7 @@ use coil_bootstrap::error::Error;
 use coil_bootstrap::format::manifest::Manifest;
 use coil_bootstrap::verify::{check_layer, check_stamp};
 
+use super::cache_directory;
 use super::inspect::size;
 use super::retype::Rebuild;
 use crate::bundle::{self, Launcher};
@@ -52,7 +53,17 @@ fn check(bundle: &Bundle) -> Result<()> {
         return Ok(());
     }
     let message = format!("{} is damaged: {}", bundle.path().display(), damages.join("; "));
-    Err(Failure::new(message).hint("copy the file again, from where it was whole"))
+    Err(Failure::new(message).hint(match forget_damaged(bundle.manifest()) {
+        true => "the cache had the same damage, which is removed: pack again",
+        false => "copy the file again, from where it was whole",
+    }))
+}
+
+/// Removes from the cache those of the layers that are damaged there, too: a pack copies them without a look inside. Says
+/// whether there were any.
+fn forget_damaged(manifest: &Manifest) -> bool {
+    let Ok(cache) = cache_directory() else { return false };
+    manifest.layers.iter().filter(|layer| Store::forget_damaged(&cache, &layer.digest)).count() > 0
 }
 
 fn rebuild(options: &Verify, bundle: &Bundle, report: &Report) -> Result<()> {
