@@ -186,6 +186,25 @@ fn byte_code(cache: &Path) -> PathBuf {
 }
 
 #[test]
+fn what_is_to_be_said_of_a_wheel_and_an_app_is_said_in_every_pack() {
+    let newer = WheelBuilder::new("newer", "1.0").wheel_version("1.1").file("newer.py", "");
+    let cache = cache_with_lean_runtime();
+    let bench = Bench::new()
+        .lean()
+        .wheel(&newer)
+        .file("src/main.py", "print(1)\n")
+        .file("src/odd.py", "def f(:\n")
+        .env("COIL_CACHE", cache.path());
+    for pack in 1..4 {
+        let told =
+            bench.try_pack(&["newer", "--app", "src", "-e", "main.py", "-o", "app"]).succeeded().stderr;
+        for what in ["newer-1.0-py3-none-any.whl has the wheel format 1.1", "app/odd.py has no byte code: "] {
+            assert_eq!(told.matches(what).count(), 1, "pack {pack}: {what}: {told}");
+        }
+    }
+}
+
+#[test]
 fn an_app_packed_again_is_what_it_is_without_its_byte_code_of_earlier_packs() {
     let mut bench = Bench::new().lean();
     for number in 0..6 {

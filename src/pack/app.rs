@@ -22,6 +22,9 @@ use crate::tree::{Content, Node, Tree};
 /// Puts the app's directory on `sys.path`. A path in a `.pth` file is relative to the file's directory.
 pub(super) const PTH: &str = "_coil_app.pth";
 
+/// What is to be said of the app in every pack: which of its files have no byte code.
+pub type Facts = Vec<String>;
+
 /// The app's layer; `None` where there is nothing to put into one.
 pub fn layer(
     packing: &Packing,
@@ -29,7 +32,7 @@ pub fn layer(
     project: &Project,
     chosen: &Chosen,
     compiler: &Apart,
-) -> Result<Option<StoredLayer<()>>> {
+) -> Result<Option<StoredLayer<Facts>>> {
     let mut tree = project.app.clone().unwrap_or_default();
     let inside = |text: String| TreePath::new(text).map_err(|error| Failure::new(error.to_string()));
     let add = |tree: &mut Tree, path: TreePath, text: &str| {
@@ -52,12 +55,12 @@ pub fn layer(
         Checksums::of(&tree).context(|| format!("cannot read the sources of {}", project.name))?;
     let key = packing.key("app", python, &[&project.name, checksums.all().as_bytes()]);
     let layer = packing.store.layer(key, packing.level, || {
-        let warnings = compiler.compile(&mut tree, &["app", "venv"], &checksums)?;
-        warnings.iter().for_each(|warning| packing.report.warning(warning));
+        let facts = compiler.compile(&mut tree, &["app", "venv"], &checksums)?;
         let origin = project.name.clone();
         let programs = BTreeMap::new();
-        Ok(Made { tree, origin, scripts: Vec::new(), reaching: Vec::new(), programs, facts: () })
+        Ok(Made { tree, origin, scripts: Vec::new(), reaching: Vec::new(), programs, facts })
     })?;
+    layer.facts.iter().for_each(|warning| packing.report.warning(warning));
     Ok(Some(layer))
 }
 

@@ -23,6 +23,8 @@ pub struct Facts {
     pub version: String,
     /// The programs it puts on PATH.
     pub programs: BTreeSet<String>,
+    /// What is to be said of it in every pack.
+    pub warnings: Vec<String>,
 }
 
 /// The layers of these wheels, in their order, several being made at a time.
@@ -52,18 +54,20 @@ fn layer(
     let KeptWheel { name, digest } = kept;
     let key = packing.key("wheel", python, &[name, digest.as_bytes()]);
     let mut task = None;
-    store.layer(key, *level, || {
+    let layer = store.layer(key, *level, || {
         let task = task.insert(report.task(name));
         task.now("reading");
         let wheel = Wheel::read(&store.wheel(digest, name), target)?;
         let tree = wheel.tree;
-        wheel.warnings.iter().for_each(|warning| report.warning(warning));
         task.now("compiling");
         let Metadata { name: own_name, version, .. } = &wheel.metadata;
-        let made = complete(packing, tree, wheel.scripts, name, (own_name, version))?;
+        let mut made = complete(packing, tree, wheel.scripts, name, (own_name, version))?;
+        made.facts.warnings = wheel.warnings;
         task.now("compressing");
         Ok(made)
-    })
+    })?;
+    layer.facts.warnings.iter().for_each(|warning| report.warning(warning));
+    Ok(layer)
 }
 
 /// The files of a distribution, `venv/...`, with their byte code and with what the plan wants to know of them.
@@ -77,7 +81,8 @@ pub fn complete(
     let warnings = packing.compiler().compile(&mut tree, &["venv"])?;
     warnings.iter().for_each(|warning| packing.report.detail(warning));
     let on_path = tree.iter().filter_map(|(path, _)| path.below("venv/bin").map(str::to_owned)).collect();
-    let facts = Facts { name: name.to_owned(), version: version.to_owned(), programs: on_path };
+    let (name, version) = (name.to_owned(), version.to_owned());
+    let facts = Facts { name, version, programs: on_path, warnings: Vec::new() };
     let unreadable = || format!("cannot read {origin} again");
     let reaching = reaching::directories(&tree).context(unreadable)?;
     let programs = programs::with_room(&tree).context(unreadable)?;
