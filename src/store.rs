@@ -6,7 +6,7 @@
 //! ROOT/pack/made/compiler-HEX    the program that compiles, as an interpreter has compiled it itself
 //! ROOT/pack/made/interpreter-HEX     what an interpreter said of itself, with what that follows from
 //! ROOT/pack/made/tracked-HEX     what git listed of a project, with the checksum of what it follows from
-//! ROOT/pack/compiled/HEX     the byte code of an app's files, by what each is compiled of
+//! ROOT/pack/compiled/HEX/    the byte code of an app's files, by what each is compiled of
 //! ROOT/pack/wheels/HEX/      a wheel that was fetched or built, under its own name, named by its digest
 //! ROOT/pack/bundles/HEX/     what `coil run` made, named by its manifest's digest
 //! ROOT/pack/runtimes/        runtimes that came as files, unpacked as the launcher does
@@ -18,9 +18,9 @@
 //!
 //! Entries appear by a rename out of `tmp` and are never changed; where the name is not that of the content, a newer one may
 //! take the place. Their time of change says when they were used last. What is in `made` ends with its checksum; an
-//! entry that is damaged counts as missing. Everything may be deleted at any time, and a pack makes it again; what it is about to use is safe from
-//! `coil cache prune`. Locks guard clean-up alone: two packs that make the same thing at once both make it, and one
-//! of the two stays.
+//! entry that is damaged counts as missing. Everything may be deleted at any time, and a pack makes it again; what
+//! it is about to use is safe from `coil cache prune`. Locks guard clean-up alone: two packs that make the same
+//! thing at once both make it, and one of the two stays.
 
 mod census;
 
