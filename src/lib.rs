@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod bytecode;
 pub mod checksums;
 pub mod cli;
+pub mod columns;
 pub mod commands;
 pub mod compare;
 pub mod deploy;

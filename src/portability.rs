@@ -12,6 +12,7 @@ use coil_bootstrap::bundle::Bundle;
 use coil_bootstrap::format::manifest::{CLibraryRule, Manifest};
 use serde::Serialize;
 
+use crate::columns::width;
 use crate::elf::machine::MACHINES;
 use crate::elf::{Machine, Notes};
 use crate::error::{Context, Failure, Result};
@@ -200,9 +201,11 @@ impl Portability {
         line("needs GLIBCXX", told(&self.libstdcxx, "nothing"));
         let group = |title: &str, chosen: &dyn Fn(&HostLibrary) -> bool| {
             let mut text = String::new();
-            for it in self.host_libraries.iter().filter(|library| chosen(library)) {
+            let chosen = || self.host_libraries.iter().filter(|library| chosen(library));
+            let width = width(27, chosen().map(|it| &it.library));
+            for it in chosen() {
                 let more = if it.files > 1 { format!(" and {} more", it.files - 1) } else { String::new() };
-                text += &format!("  {:<28}{}: {}{more}\n", it.library, it.layer, it.file);
+                text += &format!("  {:<width$} {}: {}{more}\n", it.library, it.layer, it.file);
             }
             if text.is_empty() { text } else { format!("\n{title}\n{text}") }
         };
@@ -214,5 +217,39 @@ impl Portability {
             text += "\nno library of the host is needed\n";
         }
         text + &needed + &plugins + &drivers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CLibraryRule, HostLibrary, Portability};
+
+    #[test]
+    fn a_library_with_a_long_name_stays_apart_from_who_needs_it() {
+        let library = |library: &str| HostLibrary {
+            library: library.to_owned(),
+            driver: false,
+            essential: true,
+            layer: "qt 6".to_owned(),
+            file: "a.so".to_owned(),
+            files: 1,
+        };
+        let of = |host_libraries| Portability {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+            kernel: None,
+            cpu: None,
+            libc: "glibc-2.36".to_owned(),
+            libc_rule: CLibraryRule::Auto,
+            glibc: None,
+            libstdcxx: None,
+            host_libraries,
+        };
+        let long = "libQt6WaylandCompositorIviapplication.so.6";
+        let text = of(vec![library("libz.so.1"), library(long)]).text();
+        assert!(text.contains(&format!("\n  {long} qt 6: a.so\n")), "{text}");
+        assert!(text.contains(&format!("\n  {:<42} qt 6: a.so\n", "libz.so.1")), "{text}");
+        let text = of(vec![library("libz.so.1")]).text();
+        assert!(text.contains(&format!("\n  {:<28}qt 6: a.so\n", "libz.so.1")), "{text}");
     }
 }

@@ -145,6 +145,15 @@ fn an_unknown_command_is_answered_with_those_that_exist() {
     for name in ["nope", "called", "do", "native", "tell", "whoami"] {
         assert!(ran.stderr.contains(name), "{name}: {ran}");
     }
+    assert!(!ran.stderr.contains("COIL=python"), "{ran}");
+}
+
+#[test]
+fn who_asks_for_python_as_a_command_is_told_how_the_interpreter_is_started() {
+    let ran = run("python3", &["-c", "print(6 * 7)"]);
+    assert_eq!((ran.code(), ran.stderr.lines().count()), (Some(127), 1), "{ran}");
+    assert!(ran.stderr.ends_with("whoami; COIL=python starts its interpreter\n"), "{ran}");
+    assert_eq!(probe().start().env("COIL", "python").args(&["-c", "print(6 * 7)"]).run().printed(), "42");
 }
 
 #[test]

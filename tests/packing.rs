@@ -240,6 +240,21 @@ fn inspect_describes_a_bundle() {
 }
 
 #[test]
+fn what_inspect_prints_stays_in_columns_with_names_of_any_length() {
+    let long = "a_distribution_with_a_name_that_is_longer_than_most";
+    let bench = Bench::new().wheel(&wheel("one", "1.0")).wheel(&wheel(long, "1.0"));
+    let command = format!("{long}=-m one");
+    bench.pack(&["one", long, "-e", "-m one", "--command", &command, "--name", "thing"]);
+    let text = inspect(&bench, &[]).stdout;
+    let (commands, layers) = text.split_once("\nlayers ").expect(&text);
+    let layers: Vec<&str> = layers.lines().skip(1).collect();
+    assert!(layers.iter().any(|line| line.contains(&format!("wheel   {long} 1.0 "))), "{text}");
+    assert!(layers.iter().all(|line| line.len() == layers[0].len()), "{text}");
+    let starts: Vec<_> = commands.lines().filter_map(|line| line.find("libexec/")).collect();
+    assert!(starts.len() == 2 && starts[0] == starts[1], "{text}");
+}
+
+#[test]
 fn nothing_but_an_interpreter_has_to_be_on_path() {
     let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     let interpreter = PathBuf::from(String::from_utf8(asked.stdout).unwrap().trim());

@@ -119,7 +119,9 @@ impl fmt::Display for Error {
                 write!(f, "which command? name one as the first argument: {}", known.join(", "))
             }
             Error::NoCommand { asked: Some(name), known } => {
-                write!(f, "there is no command {name:?} in this bundle; it has {}", known.join(", "))
+                write!(f, "there is no command {name:?} in this bundle; it has {}", known.join(", "))?;
+                let interpreter = name.starts_with("python");
+                f.write_str(if interpreter { "; COIL=python starts its interpreter" } else { "" })
             }
             Error::NoRule(text) => {
                 write!(f, "COIL_LIBC={text:?} means nothing here; it can be auto, bundled or host")

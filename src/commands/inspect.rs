@@ -8,6 +8,7 @@ use coil_bootstrap::format::image::ImageSettings;
 use coil_bootstrap::format::manifest::{Layer, LayerKind, Manifest, Revision};
 
 use crate::cli::Inspect;
+use crate::columns::width;
 use crate::error::{Context, Failure, Result};
 use crate::layer::BlobPlace;
 use crate::portability;
@@ -89,18 +90,36 @@ fn describe(manifest: &Manifest) -> String {
         text += &format!("of commit {commit}{state}\n");
     }
     text += "\ncommands\n";
+    let width = width(20, manifest.commands.keys());
     for (name, command) in &manifest.commands {
         let mark = if manifest.default.as_ref() == Some(name) { "*" } else { " " };
         let variables = command.variables.iter().map(|(name, value)| format!(" {name}={value}"));
         let args = command.args.iter().map(|arg| format!(" {arg}")).chain(variables).collect::<String>();
-        text += &format!("  {mark} {name:<20} {}{args}\n", command.script);
+        text += &format!("  {mark} {name:<width$} {}{args}\n", command.script);
     }
     text += &image(&manifest.image);
-    text += "\nlayers                                      packed    unpacked\n";
-    manifest.layers.iter().for_each(|layer| text += &line(layer));
-    let packed: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-    text += &format!("  {:<38}{:>10}  {:>10}\n", "together", size(packed), size(manifest.unpacked_size()));
+    text += &layers(manifest);
     text
+}
+
+/// What the bundle is made of, a line each.
+fn layers(manifest: &Manifest) -> String {
+    let names: Vec<String> = manifest.layers.iter().map(name).collect();
+    let width = width(29, &names);
+    let mut text = format!("\n{:<11}{:<width$}{:>10}  {:>10}\n", "layers", "", "packed", "unpacked");
+    for (layer, name) in manifest.layers.iter().zip(names) {
+        let kind = match layer.kind {
+            LayerKind::Runtime => "runtime",
+            LayerKind::Libraries => "libs",
+            LayerKind::Wheel => "wheel",
+            LayerKind::App => "app",
+        };
+        let [packed, unpacked] = [layer.size, layer.unpacked_size].map(size);
+        text += &format!("  {kind:<8}{name:<width$} {packed:>10}  {unpacked:>10}\n");
+    }
+    let packed: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
+    let [packed, unpacked] = [packed, manifest.unpacked_size()].map(size);
+    text + &format!("  {:<8}{:<width$} {packed:>10}  {unpacked:>10}\n", "together", "")
 }
 
 /// What the project says of its image, in the words of `[tool.coil.image]`.
@@ -128,18 +147,11 @@ fn image(settings: &ImageSettings) -> String {
     format!("\nimage\n{}", lines.iter().map(line).collect::<String>())
 }
 
-fn line(layer: &Layer) -> String {
-    let kind = match layer.kind {
-        LayerKind::Runtime => "runtime",
-        LayerKind::Libraries => "libs",
-        LayerKind::Wheel => "wheel",
-        LayerKind::App => "app",
-    };
-    let name = match &layer.version {
+fn name(layer: &Layer) -> String {
+    match &layer.version {
         Some(version) => format!("{} {version}", layer.name),
         None => layer.name.clone(),
-    };
-    format!("  {kind:<8}{name:<30}{:>10}  {:>10}\n", size(layer.size), size(layer.unpacked_size))
+    }
 }
 
 /// A size as people read it: three digits and a unit.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::inspect::{json, size, table};
 use crate::cli::{self, RuntimeBuild, RuntimeInspect};
+use crate::columns::width;
 use crate::error::{Context, Failure, Result};
 use crate::pack::Asked;
 use crate::report::{Loudness, Report};
@@ -80,9 +81,11 @@ fn describe(runtime: &Runtime) -> String {
     if !runtime.carried.is_empty() {
         text += "\nwhat came along from where it was made\n";
     }
+    let name = width(27, runtime.carried.iter().map(|library| &library.name));
+    let from = width(35, runtime.carried.iter().filter_map(|library| library.package.as_ref()));
     for library in &runtime.carried {
         let package = library.package.as_deref().unwrap_or("");
-        text += format!("  {:<28}{:<36}{}", library.name, package, library.from).trim_end();
+        text += format!("  {:<name$} {package:<from$} {}", library.name, library.from).trim_end();
         text.push('\n');
     }
     if !runtime.left_out.is_empty() {
