@@ -260,4 +260,22 @@ mod tests {
             assert_eq!(more.unwrap_err().kind(), ErrorKind::UnexpectedEof);
         }
     }
+
+    #[test]
+    fn a_blob_that_no_pipe_takes_is_copied_by_the_kernel() {
+        let directory = tempfile::tempdir().unwrap();
+        let noise: Vec<u8> = (0..2 * PIECE).map(|n| (n / 7) as u8).collect();
+        // Our own memory as a file: it can be read at any offset, and splice(2) is refused.
+        let mut blob = File::open("/proc/self/mem").unwrap();
+        let offset = noise.as_ptr() as u64;
+        let mut file = File::create_new(directory.path().join("grown")).unwrap();
+        let mut growing = Growing::by(true);
+        growing.add(&file, b"held before").unwrap();
+        growing.copy(&mut file, &mut blob, offset, noise.len() as u64).unwrap();
+        assert!(growing.pipe.is_none());
+        growing.add(&file, b"and after").unwrap();
+        growing.flush(&file).unwrap();
+        let expected = [b"held before", &noise[..], b"and after"].concat();
+        assert!(std::fs::read(directory.path().join("grown")).unwrap() == expected);
+    }
 }
