@@ -131,7 +131,10 @@ impl Servers {
             }
             Err(cause) => {
                 let path = requests.get(answers.len()).map_or("nothing", |request| request.path.as_str());
-                Err(server.death(cause, &self.executable, path))
+                let executable = self.executable.display();
+                Err(server.death(cause, &self.executable, path).hint(format!(
+                    "`{executable} -m py_compile` on that file shows which of the two is at fault"
+                )))
             }
         }
     }
@@ -171,7 +174,13 @@ impl Server {
                 let answer = answers.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
                 answer.bytes().map_err(io::Error::other)
             });
-            talked.map_err(|cause| server.death(cause, &of.executable, "the program that compiles"))
+            talked.map_err(|cause| {
+                let other = format!(
+                    "`{} -c ''` shows whether it runs at all; --python names another",
+                    of.executable.display()
+                );
+                server.death(cause, &of.executable, "coil's own program").hint(other)
+            })
         })?;
         Server::told(&of.executable, &words)
     }
@@ -241,7 +250,6 @@ impl Server {
             "the interpreter {executable} broke off while it compiled {path} ({status}){last}"
         ))
         .because(cause)
-        .hint(format!("`{executable} -m py_compile` on that file shows which of the two is at fault"))
     }
 }
 

@@ -301,28 +301,30 @@ fn an_interpreter_that_fails_is_one_failure() {
             .compile(&mut tree, &["app"])
             .unwrap_err();
         assert_eq!(byte_code(&tree).len(), 0);
-        failure.to_string()
+        (failure.to_string(), failure.advice().unwrap_or_default().to_owned())
     };
     assert_eq!(
-        fails("/nonexistent/python", &kept),
+        fails("/nonexistent/python", &kept).0,
         "the interpreter /nonexistent/python cannot be started to compile"
     );
+    let (text, advice) = fails("/bin/false", &kept);
     assert_eq!(
-        fails("/bin/false", &kept),
-        "the interpreter /bin/false broke off while it compiled the program that compiles (exit status: 1)"
+        text,
+        "the interpreter /bin/false broke off while it compiled coil's own program (exit status: 1)"
     );
+    assert_eq!(advice, "`/bin/false -c ''` shows whether it runs at all; --python names another");
     assert!(!kept.file.exists());
     // Now one is kept, and they break off later.
     let (executable, version) = interpreter();
     Compiler::new(&executable, version, kept.clone(), Arc::new(Pool::new(2)))
         .compile(&mut varied(), &["app"])
         .unwrap();
-    assert_eq!(
-        fails("/bin/false", &kept),
-        "the interpreter /bin/false broke off while it compiled app/p0/m0.py (exit status: 1)"
-    );
+    let (text, advice) = fails("/bin/false", &kept);
+    assert_eq!(text, "the interpreter /bin/false broke off while it compiled app/p0/m0.py (exit status: 1)");
+    assert_eq!(advice, "`/bin/false -m py_compile` on that file shows which of the two is at fault");
     assert!(
         fails("/bin/cat", &kept)
+            .0
             .starts_with("the interpreter /bin/cat broke off while it compiled app/p0/m0.py")
     );
 }
