@@ -384,8 +384,9 @@ fn places_that_no_cache_can_be_are_refused_in_a_sentence() {
 #[test]
 fn a_cache_may_have_any_other_name() {
     let place = scratch();
-    for name in [b"with space".as_slice(), b"it's \"quoted\" `x` \\ \t%s", "größe".as_bytes()] {
-        let cache = place.path().join(OsStr::from_bytes(name));
+    let quotes = "it's \"quoted\" `x` \\ \t%s";
+    for name in ["with space", quotes, r"''' \x\N\u\\ \'", "coding=no", "größe"] {
+        let cache = place.path().join(name);
         let code = "import subprocess, sys, multiprocessing
 print(subprocess.check_output([sys.executable, '-c', 'import ssl; print(1)'], text=True).strip())
 print(subprocess.check_output(['greet'], text=True).strip())

@@ -121,18 +121,21 @@ impl Assembly<'_> {
     }
 }
 
-/// The first line of a script for this interpreter. A path the kernel cannot take there (too long, or
-/// with white space) is left to the shell, in lines that Python reads as a string.
+/// The first line of a script for this interpreter. A path that cannot stand there (too long for the
+/// kernel, with white space, or with what Python takes for an encoding, PEP 263) is left to the shell, in
+/// lines that Python reads as a string. A backslash is doubled for that string, in quotes in which the
+/// shell reads two of them as one.
 fn shebang(interpreter: &Path) -> Vec<u8> {
     let path = interpreter.as_os_str().as_bytes();
-    let simple = path.len() + 3 <= MAX_SHEBANG && !path.iter().any(u8::is_ascii_whitespace);
+    let blank = path.iter().any(u8::is_ascii_whitespace);
+    let encoding = path.windows(7).any(|part| part == b"coding=");
     let mut line = Vec::new();
-    if simple {
+    if path.len() + 3 <= MAX_SHEBANG && !blank && !encoding {
         line.extend(b"#!");
         line.extend(path);
         line.push(b'\n');
     } else {
-        let quoted = interpreter.to_string_lossy().replace('\'', "'\"'\"'");
+        let quoted = interpreter.to_string_lossy().replace('\'', r#"'"'"'"#).replace('\\', r#"'"\\"'"#);
         line.extend(format!("#!/bin/sh\n'''exec' '{quoted}' \"$0\" \"$@\"\n' '''\n").bytes());
     }
     line
@@ -222,8 +225,14 @@ mod tests {
     #[test]
     fn a_path_that_a_first_line_cannot_hold_is_left_to_the_shell() {
         assert_eq!(shebang(Path::new("/c/bin/python")), b"#!/c/bin/python\n");
-        let with_space = String::from_utf8(shebang(Path::new("/my c/it's/python"))).unwrap();
-        assert_eq!(with_space, "#!/bin/sh\n'''exec' '/my c/it'\"'\"'s/python' \"$0\" \"$@\"\n' '''\n");
+        for (path, quoted) in [
+            ("/my c/it's/python", r#"'/my c/it'"'"'s/python'"#),
+            (r"/my \x/python", r#"'/my '"\\"'x/python'"#),
+            ("/coding=no/python", "'/coding=no/python'"),
+        ] {
+            let line = String::from_utf8(shebang(Path::new(path))).unwrap();
+            assert_eq!(line, format!("#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n"));
+        }
         assert!(shebang(Path::new(&"/x".repeat(70))).starts_with(b"#!/bin/sh\n"));
     }
 }
